@@ -11,7 +11,7 @@ LEFT_OUT = {
 
 def why(item):
     """Why a case is left out, or None."""
-    # What `--signal-scope child` does is portcullis' own: a stop that begins with TERM, and a process that is continued to hear it.
+    # `--signal-scope child` is specific to portcullis: a stop begins with TERM, and a suspended process is continued to receive it.
     if getattr(item, "callspec", None) and item.callspec.params.get("both_setsid_modes") == "0" or "setsid_disabled" in item.fixturenames:
         return "without the group"
     return next((reason for name, reason in LEFT_OUT.items() if name in (item.path.name, item.originalname)), None)
@@ -23,5 +23,5 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not why(item)]
     assert len(items) >= 40, f"only {len(items)} of {len(left_out)} cases are left"
-    # A second and a half is little where both cores are busy.
+    # A second and a half is short if both cores are busy.
     testing.sleep_until.__defaults__ = (60,)

@@ -1,4 +1,4 @@
-# What the scripts share: where things are, and what has to be installed. Sourced, never run.
+# Shared by the scripts: paths and required packages. Sourced, never run.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target_dir=${CARGO_TARGET_DIR:-$root/target}
@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR=$target_dir
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# Lists what did not run, or not wholly, and why: leave_out WHAT WHY.
+# Lists what did not run, or only partly, and why: leave_out WHAT WHY.
 leave_out() {
     say "left out: $1 ($2)"
     [ -z "${PORTCULLIS_LEFT_OUT:-}" ] || echo "left out: $1 ($2)" >>"$PORTCULLIS_LEFT_OUT"
@@ -25,7 +25,7 @@ postgres_bin() {
 }
 
 # Installs the packages whose program or file is missing: ensure_programs program=package... /path=package...
-# The server package of Debian starts a cluster of its own on 5432; nobody here uses that port.
+# Debian's server package starts its own cluster on 5432; nothing here uses that port.
 ensure_programs() {
     local pair missing=()
     for pair in "$@"; do
@@ -42,7 +42,7 @@ ensure_programs() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Installs the clients that the slow tests let read the health answers, and says where those are that are not Debian's.
+# Installs the clients that read the health responses in the slow tests, and prints the place of those that are not from Debian.
 ensure_clients() {
     export PORTCULLIS_CLIENTS=$target_dir/clients
     ensure_programs chromium=chromium chromedriver=chromium-driver prometheus=prometheus promtool=prometheus \
@@ -60,7 +60,7 @@ ensure_clients() {
     ensure_wait_on
 }
 
-# Installs a Docker engine and what the tests start in it, and the emulator that runs the binary for aarch64.
+# Installs a Docker engine with the programs that the tests start in it, and the emulator for the aarch64 binary.
 ensure_containers() {
     ensure_programs dockerd=docker.io busybox=busybox-static docker-compose=docker-compose debootstrap=debootstrap qemu-aarch64=qemu-user
     export PORTCULLIS_DEBIAN=$target_dir/debian.tar
@@ -70,8 +70,8 @@ ensure_containers() {
     fi
 }
 
-# Unpacks current servers of Debian unstable (MySQL 9, PostgreSQL 18, pgbouncer 1.26, Valkey) and says where their root is.
-# Where they cannot be had, the tests that want them are left out and listed.
+# Unpacks current servers of Debian unstable (MySQL 9, PostgreSQL 18, pgbouncer 1.26, Valkey) and prints their root directory.
+# If they are not available, the tests that need them are left out and listed.
 ensure_fresh_servers() {
     local fresh=$target_dir/fresh
     if [ ! "$fresh/root" -nt "$root/scripts/fresh-servers" ]; then
@@ -85,7 +85,7 @@ ensure_fresh_servers() {
     export PORTCULLIS_FRESH=$fresh/root
 }
 
-# Installs wait-on, which is npm's, beside the other clients.
+# Installs wait-on from npm beside the other clients.
 ensure_wait_on() {
     ensure_programs npm=npm
     if [ ! -x "$target_dir/clients/node/node_modules/.bin/wait-on" ]; then
@@ -110,7 +110,7 @@ ensure_cyclonedx() {
     fi
 }
 
-# Builds watchctl, which is on crates.io, beside the other clients.
+# Builds watchctl from crates.io beside the other clients.
 ensure_watchctl() {
     ensure_cargo
     if [ ! -x "$target_dir/clients/cargo/bin/watchctl" ]; then
@@ -120,10 +120,10 @@ ensure_watchctl() {
     fi
 }
 
-# Lets the Python of a script import what lies beside it, and leave nothing there.
+# Lets the Python of a script import modules from its own directory without leaving files there.
 export PYTHONPATH=$root/scripts PYTHONDONTWRITEBYTECODE=1
 
-# Makes a new Python environment with packages of PyPI: ensure_venv DIRECTORY package...
+# Creates a new Python environment with packages from PyPI: ensure_venv DIRECTORY package...
 ensure_venv() {
     python3 -m venv --clear "$1" 2>/dev/null || {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
@@ -132,7 +132,7 @@ ensure_venv() {
     "$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
 }
 
-# Installs redis-py and says where the Python is that has it: the lines for it in docs/heartbeat.md are run.
+# Installs redis-py and prints the path of its Python, to run the lines for it in docs/heartbeat.md.
 ensure_redis_py() {
     local venv=$target_dir/clients/redis-py
     ensure_programs python3=python3
@@ -152,7 +152,7 @@ ensure_cargo() {
     ensure_programs cc=build-essential
 }
 
-# Installs Rust's own library for a target where it is missing; that of musl brings musl along.
+# Installs Rust's standard library for a target if it is missing; that of musl includes musl.
 ensure_target() {
     [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] || return 0
     command -v rustup >/dev/null 2>&1 || die "Rust's library for $1 is missing, and there is no rustup to add it"
@@ -160,7 +160,7 @@ ensure_target() {
     rustup target add "$1" >&2
 }
 
-# Makes ready what compiles C and links for another machine: Debian's cross compiler.
+# Installs the C compiler and linker for another machine: Debian's cross compiler.
 ensure_cross() {
     local target=$1 machine=${1%%-*} name debian
     name=$(tr a-z- A-Z_ <<<"$target")
@@ -173,7 +173,7 @@ ensure_cross() {
     export "CC_${target//-/_}=$machine-linux-gnu-gcc" "CARGO_TARGET_${name}_LINKER=$machine-linux-gnu-gcc"
 }
 
-# Prints the target of the shipping form: musl, else static glibc, which it says.
+# Prints the target of the release form: musl, else static glibc, which it reports.
 static_target() {
     local machine musl gnu
     machine=$(uname -m)

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use clap_complete::Shell;
-use portcullis::command::healthcheck;
+use portcullis::cli::{Count, Opt, Positional, SUBCOMMANDS, Subcommand, WITHOUT};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: pages FOLDER")?;
-    let mut command = portcullis::cli::description().mut_subcommand("healthcheck", |_| by_usage("healthcheck", healthcheck::USAGE));
+    let version = env!("CARGO_PKG_VERSION");
+    let mut command = described(&WITHOUT).name("portcullis").version(version).subcommands(SUBCOMMANDS.iter().map(described));
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
@@ -21,22 +22,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Describes a subcommand that reads its options itself, by what its `--help` prints: about, usage, options, and the rest, apart by
-/// empty lines.
-fn by_usage(name: &'static str, usage: &'static str) -> Command {
-    let mut parts = usage.splitn(4, "\n\n");
-    let about = parts.next().unwrap_or_default();
-    let options = parts.nth(1).unwrap_or_default();
-    let rest = parts.next().unwrap_or_default();
-    Command::new(name).about(about).args(options.lines().filter_map(option)).after_help(rest)
+/// The table of the command line in the words of the library that writes the pages.
+fn described(of: &'static Subcommand) -> Command {
+    let shown = of.options().filter(|option| !option.about.is_empty());
+    let command = Command::new(of.name).about(of.about).after_help(of.example).args(shown.map(option)).args(of.words.iter().map(word));
+    if of.has_short_help() {
+        command
+    } else {
+        command.disable_help_flag(true).arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print help"))
+    }
 }
 
-/// An option by its line, as `  -c, --config <FILE>  What it is for`; none for the heading, and for `--help`, which every command has.
-fn option(line: &'static str) -> Option<Arg> {
-    let (names, help) = line.trim_start().split_once("  ")?;
-    let (names, value) = names.split_once(" <").unwrap_or((names, ""));
-    let (short, long) = names.split_once(", ").map_or((None, names), |(short, long)| (short.chars().nth(1), long));
-    let long = long.strip_prefix("--").filter(|long| *long != "help")?;
-    let arg = Arg::new(long).long(long).help(help.trim_start()).value_name(value.trim_end_matches('>'));
-    Some(if let Some(short) = short { arg.short(short) } else { arg })
+fn option(of: &'static Opt) -> Arg {
+    let arg = Arg::new(of.long).long(of.long).help(of.about);
+    let arg = if let Some(letter) = of.short { arg.short(letter) } else { arg };
+    match of.value {
+        Some(name) if of.repeats => arg.value_name(name).action(ArgAction::Append),
+        Some(name) => arg.value_name(name),
+        None => arg.action(ArgAction::SetTrue),
+    }
+}
+
+fn word(of: &'static Positional) -> Arg {
+    let arg = Arg::new(of.name).value_name(of.name).help(of.about);
+    match of.count {
+        Count::One => arg.required(true),
+        Count::AtMostOne => arg,
+        Count::Many => arg.num_args(0..),
+        Count::Rest => arg.num_args(0..).trailing_var_arg(true),
+        Count::Behind => arg.num_args(0..).last(true),
+    }
 }

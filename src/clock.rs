@@ -1,4 +1,4 @@
-//! The one place that asks the kernel what time it is.
+//! The only module that reads the kernel's clocks.
 
 pub mod patience;
 
@@ -8,41 +8,41 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// One instant as both clocks show it. Rules use `mono`, people are shown `wall`.
+/// One instant on both clocks. Rules use `mono`; `wall` is only displayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// Monotonic time since this program first looked at the clock.
+    /// Monotonic time since this program first read the clock.
     pub mono: Duration,
     /// Wall time since the Unix epoch; it may jump, so no rule depends on it.
     pub wall: Duration,
 }
 
 impl Moment {
-    /// The present.
+    /// The current time.
     #[allow(clippy::disallowed_methods, reason = "this is the one home of both clocks")]
     pub fn now() -> Self {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
         Self { mono: ORIGIN.get_or_init(Instant::now).elapsed(), wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() }
     }
 
-    /// Monotonic time passed since `earlier`; zero when `earlier` lies ahead.
+    /// Monotonic time since `earlier`; zero if `earlier` is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         self.mono.saturating_sub(earlier.mono)
     }
 
-    /// This moment moved on by `by` on both clocks.
+    /// This moment plus `by` on both clocks.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
         Self { mono: self.mono + by, wall: self.wall + by }
     }
 }
 
-/// Processor time that the calling thread has used so far, which stands while it is frozen or waits; zero where the kernel does not say.
+/// Processor time that the calling thread has used so far, which does not advance while it is frozen or waits; zero if unknown.
 pub fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Time since the machine booted, its suspends included, which the monotonic clock leaves out (`clock_gettime(2)`).
+/// Time since the machine booted, including suspends, which the monotonic clock excludes (`clock_gettime(2)`).
 pub fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
@@ -50,55 +50,54 @@ pub fn since_boot() -> Duration {
 /// For how long the machine was suspended since it booted.
 pub fn suspended() -> Duration {
     let boot = since_boot();
-    // Read last: a pause between the two makes it too little and never too much.
+    // Read last: a pause between the two reads can only make the result too small.
     boot.saturating_sub(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from))
 }
 
-/// When the thread that runs the checks last turned, and whether that thread was given up, readable without a lock.
+/// When the thread that runs the checks was last active, and whether it was given up; readable without a lock.
 ///
-/// A reader that finds the pulse old knows that every check's result may be old, too. Where no such thread is needed there is
-/// no pulse, and nothing can be old.
+/// If the pulse is old, the results of all checks may be old, too. Without such a thread there is no pulse, and nothing can be old.
 #[derive(Debug, Default)]
 pub struct Pulse {
     last: AtomicU64,
-    /// The turn after which nothing more was expected.
+    /// The last turn after which the thread was given up.
     given_up: AtomicU64,
 }
 
 impl Pulse {
-    /// How often the thread beats.
+    /// How often the thread updates the pulse.
     pub const TICK: Duration = Duration::from_secs(5);
 
-    /// Notes that the thread turned at `now`.
+    /// Records that the thread was active at `now`.
     pub fn beat(&self, now: Moment) {
         self.last.store(now.mono.as_millis() as u64 + 1, Ordering::Relaxed);
     }
 
-    /// Monotonic time of the last turn, in the terms of [`Moment::mono`]; none when there is no such thread.
+    /// Monotonic time of the last activity, like [`Moment::mono`]; none without such a thread.
     pub fn last(&self) -> Option<Duration> {
         self.last.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
     }
 
-    /// Notes that no further turn is expected after that of `last`; one that comes all the same takes this back.
+    /// Records that the thread is given up after its activity at `last`; any later activity revokes this.
     pub fn give_up(&self, last: Duration) {
         self.given_up.store(last.as_millis() as u64 + 1, Ordering::Relaxed);
     }
 
-    /// Whether the thread was given up and has not turned since.
+    /// Whether the thread was given up and has not been active since.
     pub fn is_given_up(&self) -> bool {
         let given_up = self.given_up.load(Ordering::Relaxed);
         given_up != 0 && given_up == self.last.load(Ordering::Relaxed)
     }
 }
 
-/// The turns of the loop that owns the signals, readable without a lock: the present one, and the longest so far.
+/// The turns of the loop that owns the signals, readable without a lock: the current one, and the longest so far.
 #[derive(Debug, Default)]
 pub struct Turns {
-    /// Its begin in milliseconds plus one; 0 while the loop waits for something to happen.
+    /// Its begin in milliseconds plus one; 0 while the loop waits for events.
     began: AtomicU64,
     /// In microseconds.
     longest: AtomicU64,
-    /// The turn that was found overdue, by its begin, and when that was, likewise.
+    /// The begin of the turn that was found overdue, and when that was found, in the same form.
     suspected: AtomicU64,
     suspected_at: AtomicU64,
 }
@@ -107,25 +106,25 @@ impl Turns {
     /// How long one turn may take before the loop counts as stuck.
     pub const STUCK: Duration = Duration::from_secs(10);
 
-    /// How long after the look that found a turn overdue another one may judge it.
+    /// How long after a turn was found overdue it may be judged as stuck.
     const SECOND_LOOK: Duration = Duration::from_millis(500);
 
-    /// Notes that the loop has something to do from `now` on.
+    /// Records that a turn begins at `now`.
     pub fn begin(&self, now: Moment) {
         self.began.store(now.mono.as_millis() as u64 + 1, Ordering::Relaxed);
     }
 
-    /// Notes that a turn is over which used `took` of processor time; the time where none before it used as much.
+    /// Records the end of a turn that used `took` of processor time; returns the time if it is the longest so far.
     pub fn end(&self, took: Duration) -> Option<Duration> {
         self.began.store(0, Ordering::Relaxed);
         let micros = took.as_micros() as u64;
         (micros > self.longest.fetch_max(micros, Ordering::Relaxed)).then_some(took)
     }
 
-    /// Whether the loop is in one turn for [`STUCK`](Self::STUCK) and more.
+    /// Whether one turn of the loop has lasted for [`STUCK`](Self::STUCK) or longer.
     ///
-    /// Somebody who froze us (SIGSTOP, `docker pause`) froze the loop as well, and it may be thawed last: a turn that is found overdue has
-    /// a moment more to end, and only the next look judges it.
+    /// A freeze of this process (SIGSTOP, `docker pause`) also freezes the loop, and the loop may be resumed last: a turn that is found
+    /// overdue has a little more time, and only a later call judges it.
     pub fn is_stuck(&self, now: Moment) -> bool {
         let millis = |moment: Moment| moment.mono.as_millis() as u64 + 1;
         let began = self.began.load(Ordering::Relaxed);
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pulse_is_none_until_it_beats() {
+    fn a_pulse_is_none_until_its_first_beat() {
         let pulse = Pulse::default();
         assert_eq!(pulse.last(), None);
         pulse.beat(Moment::default());
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_back_that_the_thread_was_given_up() {
+    fn a_turn_revokes_that_the_thread_was_given_up() {
         let (pulse, now) = (Pulse::default(), Moment::default());
         assert!(!pulse.is_given_up());
         pulse.beat(now);
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_freeze_is_no_turn_that_is_stuck() {
+    fn a_freeze_is_not_a_hanging_turn() {
         let (turns, now) = (Turns::default(), Moment::default());
         let seconds = |seconds| now.after(Duration::from_secs(seconds));
         turns.begin(now);

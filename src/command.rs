@@ -1,4 +1,4 @@
-//! One file a subcommand, from its arguments to an exit code.
+//! The subcommands, one file each, from its arguments to an exit code.
 
 pub mod healthcheck;
 pub(crate) mod http_client;

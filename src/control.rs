@@ -1,7 +1,7 @@
-//! Orders for modules and the reload of the configuration: taken in words, sent as events, answered once the snapshot shows the end.
+//! Control requests for modules and the reload: parsed, sent as events, and answered once the snapshot shows the result.
 //!
-//! Nothing is decided here: what an order means is the reducer's. Whoever waits here waits for a published snapshot and for a
-//! bounded time, and one who does not wait any more takes nothing back.
+//! The reducer makes all decisions. A request waits for a published snapshot, for a limited time; a client that no longer waits does not
+//! cancel the request.
 #![warn(clippy::arithmetic_side_effects)]
 
 mod orders;
@@ -23,43 +23,43 @@ use crate::state::snapshot::{Module, Snapshot};
 use crate::view::control::ControlAnswer;
 use orders::Verb;
 
-/// How long an answer is waited for where nothing else is asked for.
+/// The default time to wait for a result.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
-/// The longest that an answer is waited for.
+/// The longest time to wait for a result.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the reducer may need to take an order: it takes every one at once.
+/// How long the reducer may need to accept a request; it normally does so at once.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where the running configuration came from: what a reload reads again.
+/// The source of the running configuration, which a reload reads again.
 #[derive(Clone)]
 pub struct Sources {
-    /// What the command line asked for.
+    /// The options of the command line.
     pub request: RunOptions,
     /// The environment at the start.
     pub environment: Environment,
 }
 
-/// Takes orders for one run.
+/// Accepts control requests for one run.
 pub struct Control {
     sources: Arc<Sources>,
     mailbox: Mailbox,
     published: Arc<Published>,
-    /// Held while a reload is under way, so that there is one at a time.
+    /// Held during a reload, so that there is only one at a time.
     reload: Mutex<reload::Sent>,
-    /// Held while an order is on its way to the reducer, so that what the snapshot then shows is this order's.
+    /// Held while a request is sent to the reducer, so that the next change of the snapshot belongs to this request.
     taking: Mutex<()>,
 }
 
-/// What became of an order.
+/// The result of a control request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct OrderResult {
-    /// What the command that gave it ends with.
+    /// The exit code of the command.
     exit: Exit,
     /// One sentence for a person.
     sentence: String,
-    /// More, a line each.
+    /// Further lines.
     lines: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ impl OrderResult {
         Self { lines, ..self }
     }
 
-    /// The HTTP status that says the same.
+    /// The corresponding HTTP status.
     const fn status(&self) -> u16 {
         match self.exit {
             Exit::Success => 200,
@@ -85,19 +85,19 @@ impl OrderResult {
     }
 }
 
-/// An order that was taken: what is left is to wait for its end, and whoever does not want to, lets it be.
+/// An accepted request; waiting for its result is optional.
 pub struct AcceptedOrder {
     until: Moment,
     rest: Rest,
 }
 
-/// What is left of an order that was taken.
+/// The rest of an accepted request.
 enum Rest {
-    /// Nothing: this became of it.
+    /// Nothing: this is the result.
     Answer(OrderResult),
-    /// These modules, as they were before, have to get where they should be.
+    /// These modules (with their previous state) have to reach the requested state.
     Modules(Verb, Vec<Module>),
-    /// Those that the reload concerns, likewise.
+    /// The modules of a reload have to reach their state.
     Reload(reload::Applied),
 }
 
@@ -107,7 +107,7 @@ impl Control {
         Self { sources: Arc::new(sources), mailbox, published, reload: Mutex::default(), taking: Mutex::default() }
     }
 
-    /// Begins what `POST /control/target` asks for. To be brought to its end: half an order is none.
+    /// Begins the request `POST /control/target`. Do not cancel it in the middle.
     pub async fn take(&self, target: &str) -> AcceptedOrder {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let until = Moment::now().after(wait(query));
@@ -116,17 +116,17 @@ impl Control {
             ["reload"] => self.reload().await.map_or_else(Rest::Answer, Rest::Reload),
             ["modules", name, verb] => match Verb::new(verb) {
                 Some(verb) => self.order(name, verb).await.map_or_else(Rest::Answer, |before| Rest::Modules(verb, before)),
-                None => Rest::Answer(OrderResult::new(Exit::Usage, "known orders are start, stop and restart")),
+                None => Rest::Answer(OrderResult::new(Exit::Usage, "the known verbs are start, stop and restart")),
             },
             _ => {
-                let known = "known are /control/reload and /control/modules/NAME/start, …/stop and …/restart";
+                let known = "the known paths are /control/reload and /control/modules/NAME/start, …/stop and …/restart";
                 Rest::Answer(OrderResult::new(Exit::Usage, known))
             }
         };
         AcceptedOrder { until, rest }
     }
 
-    /// Waits for the end of an order: an HTTP status and a JSON document with `exit`, `sentence` and `lines`. Safe to cancel.
+    /// Waits for the result of a request: an HTTP status and a JSON document with `exit`, `sentence` and `lines`. Safe to cancel.
     pub async fn answer(&self, taken: AcceptedOrder) -> (u16, String) {
         let answer = match taken.rest {
             Rest::Answer(answer) => answer,
@@ -138,20 +138,20 @@ impl Control {
         (status, document.to_text())
     }
 
-    /// Why nothing can be ordered any more; none while something can.
+    /// Why no requests are accepted any more; none while they are.
     fn over(&self) -> Option<OrderResult> {
         let phase = self.published.look().0.phase;
-        let sentence = || format!("nothing is started any more: the phase is {}", phase.word());
+        let sentence = || format!("nothing can be started any more: the phase is {}", phase.word());
         phase.is_leaving().then(|| OrderResult::new(Exit::Unavailable, sentence()))
     }
 
-    /// Looks at every new snapshot until `found` yields something; none when the time is over.
+    /// Calls `found` for every new snapshot until it returns something; none if the time is over.
     async fn until<T>(&self, until: Moment, found: impl Fn(&Snapshot) -> Option<T>) -> Option<T> {
         within(until.since(Moment::now()), self.published.until(found)).await
     }
 }
 
-/// How long the asker waits, `wait_ms` of the query.
+/// How long the client waits: `wait_ms` of the query.
 fn wait(query: &str) -> Duration {
     let value = query.split('&').find_map(|pair| pair.strip_prefix("wait_ms="));
     value.and_then(|value| value.parse().ok()).map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT)
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_is_bounded_whatever_is_asked() {
+    fn the_wait_is_limited_whatever_is_requested() {
         assert_eq!(wait(""), DEFAULT_WAIT);
         assert_eq!(wait("x=1&wait_ms=250"), Duration::from_millis(250));
         assert_eq!(wait("wait_ms=18446744073709551615"), LONGEST_WAIT);

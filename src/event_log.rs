@@ -1,4 +1,4 @@
-//! Tells the log what changed from one snapshot to the next, and how long something has been waited for.
+//! Logs what changed from one snapshot to the next, and how long the start has been waiting.
 
 mod migration;
 mod modules;
@@ -15,13 +15,13 @@ use crate::plan::{ModuleId, Plan};
 use crate::state::check::{Check, State, Verdict};
 use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, StageState};
 
-/// How often a wait that goes on is mentioned.
+/// How often a continuing wait is logged.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the live lines of a terminal are redrawn.
 const LIVE_EVERY: Duration = Duration::from_millis(250);
 
-/// Speaks about one run.
+/// Logs the events of one run.
 #[derive(Debug)]
 pub struct EventLog {
     terminal: bool,
@@ -32,7 +32,7 @@ pub struct EventLog {
     serves: bool,
     last_report: Moment,
     drawn: bool,
-    /// Whether traffic may come, as it was last told; none before the start is through.
+    /// The readiness that was last logged; none before the start is complete.
     ready: Option<bool>,
 }
 
@@ -44,11 +44,11 @@ impl EventLog {
         Self { terminal: log::is_terminal(), limits, needed, serves: !plan.own_command, last_report: now, drawn: false, ready: None }
     }
 
-    /// Tells what is different in `after`.
+    /// Logs what is different in `after`.
     pub fn record(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
-        // What becomes of a module's process is told of the module, and of the heartbeat by who writes it.
-        let told_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
-        for new in after.checks.iter().filter(|check| !told_elsewhere(check)) {
+        // Changes of a module's process are logged for the module, those of the heartbeat by its writer.
+        let logged_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
+        for new in after.checks.iter().filter(|check| !logged_elsewhere(check)) {
             if let Some(old) = before.check(&new.name).filter(|old| old.totals != new.totals) {
                 self.record_check(old, new, before.phase, now);
             }
@@ -67,13 +67,13 @@ impl EventLog {
         record_restart_limit("the process", &before.child, &after.child);
         modules::record(before, after);
         match self.readiness(after, now) {
-            Some(true) => info!("ready: traffic may come"),
-            Some(false) if after.phase == Phase::Running => warn!("not ready: traffic may not come"),
+            Some(true) => info!("ready: accepting traffic"),
+            Some(false) if after.phase == Phase::Running => warn!("not ready: not accepting traffic"),
             _ => {}
         }
     }
 
-    /// Whether traffic may come, when that is news.
+    /// The readiness, if it has changed.
     fn readiness(&mut self, after: &Snapshot, now: Moment) -> Option<bool> {
         let ready = (after.started && self.serves).then(|| after.verdict(Level::Ready, Look::fresh(now)));
         let news = ready != self.ready;
@@ -90,7 +90,7 @@ impl EventLog {
                 let (name, target, words) = (&new.name, &new.target, record.private.as_str());
                 let (kind, why) = (record.kind, new.why(record.kind));
                 let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), kind.word(), why.advice());
-                // What time alone will not mend is said loudly.
+                // Problems that do not go away by waiting are errors.
                 if why.is_refusal() || matches!(kind, ErrorKind::Tls | ErrorKind::Protocol | ErrorKind::Status) {
                     error!("{line}")
                 } else {
@@ -114,7 +114,7 @@ impl EventLog {
         }
     }
 
-    /// Mentions what is still waited for when it is time to; draws the live lines on a terminal.
+    /// Logs from time to time what the start waits for; draws the live lines on a terminal.
     pub fn progress(&mut self, snapshot: &Snapshot, now: Moment) {
         if self.drawn && !self.may_draw(snapshot) {
             self.drawn = false;
@@ -131,7 +131,7 @@ impl EventLog {
         }
     }
 
-    /// What is to be said of what is still waited for, and takes it for said; none before it is time to.
+    /// The lines about what the start waits for, which then count as logged; none before they are due.
     fn due(&mut self, snapshot: &Snapshot, now: Moment) -> Option<Vec<String>> {
         (self.next(snapshot, now) == Some(Duration::ZERO)).then(|| {
             self.last_report = now;
@@ -139,7 +139,7 @@ impl EventLog {
         })
     }
 
-    /// When [`Self::progress`] has something to do again; none while nothing is waited for.
+    /// When [`Self::progress`] is due again; none while the start waits for nothing.
     pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
         let next = match &snapshot.migration {
             Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.last_report),
@@ -152,7 +152,7 @@ impl EventLog {
         if self.may_draw(snapshot) { LIVE_EVERY } else { PROGRESS_EVERY }
     }
 
-    /// Whether the lines may be drawn over: not once a child writes to the same terminal.
+    /// Whether the lines may be redrawn in place: not once a child writes to the same terminal.
     fn may_draw(&self, snapshot: &Snapshot) -> bool {
         let migrates = matches!(snapshot.migration, Migration::Holder { .. });
         self.terminal && snapshot.step.is_none() && (snapshot.phase == Phase::Waiting || (snapshot.phase == Phase::Migrating && !migrates))
@@ -189,11 +189,11 @@ impl EventLog {
     }
 }
 
-/// Tells of a check that went down and cannot restart its process any more.
+/// Logs that a check went down and cannot restart its process any more.
 fn record_restart_limit(who: &str, before: &Child, after: &Child) {
     let spent = after.healing.as_ref().filter(|healing| healing.stage == HealingStage::Spent);
     if let Some(Healing { check, .. }) = spent.filter(|_| before.healing != after.healing) {
-        warn!("{who} stays down: its check {check} went down, and `restart_limit` is spent");
+        warn!("{who} stays down: its check {check} went down, and `restart_limit` is used up");
     }
 }
 
@@ -225,7 +225,7 @@ fn record_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
     }
 }
 
-/// Whether this is a phase in which somebody may ask what takes so long.
+/// Whether this is a phase with waits that are logged.
 fn waits(snapshot: &Snapshot) -> bool {
     let first = snapshot.phase == Phase::Init && !snapshot.modules.is_empty();
     first || snapshot.step.is_some() || matches!(snapshot.phase, Phase::Waiting | Phase::Migrating | Phase::Starting)

@@ -1,4 +1,4 @@
-//! The doors for `fuzz/`: parsers of foreign data that nobody else outside may call. Built by cargo-fuzz alone (`--cfg fuzzing`).
+//! The entry points for `fuzz/`: parsers of untrusted data that are otherwise private. Built only by cargo-fuzz (`--cfg fuzzing`).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,23 +16,23 @@ pub fn notices(text: &str) -> Vec<Notice> {
     notify::read(text).collect()
 }
 
-/// What stands on the stream where children of these names, by their place, have written these pieces and ended.
+/// The resulting stream if children of these names, by index, write these pieces and end.
 pub fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
     output::passed_on(names, pieces)
 }
 
-/// The addresses in a name server's answer to a question about `name`, whose number is set in the answer first; none where it is no answer.
+/// The addresses in a name server's response to a query about `name`, whose id is first set in the response; none if it is not a response.
 pub fn resolved(name: &str, six: bool, answer: &mut [u8]) -> Option<Vec<IpAddr>> {
     names::read_answer(name, six, answer)
 }
 
-/// The instances in the answer of a heartbeat's listing script, in the bytes that Redis sends; none where it is something else.
+/// The instances in the reply of the heartbeat's listing script, in the bytes of Redis; none if it is something else.
 pub fn instances(bytes: &[u8], now: Moment) -> Option<Instances> {
     let value = redis::parse_redis_value(bytes).ok()?;
     records::read(&value, "own", Duration::from_secs(60), now).ok()
 }
 
-/// The instances in one page of the readers' listing script, in the bytes that Redis sends; none where it is something else.
+/// The instances in one page of the readers' listing script, in the bytes of Redis; none if it is something else.
 pub fn listed(bytes: &[u8]) -> Option<Vec<InstanceRecord>> {
     let value = redis::parse_redis_value(bytes).ok()?;
     heartbeat_reader::page(&value).map(|(_, found)| found)

@@ -1,4 +1,4 @@
-//! Keeps the readiness in Redis true: one atomic script a beat, transitions at once, and nothing that outlives its expiry.
+//! Writes the readiness to Redis: one atomic script per heartbeat, changes at once, and every record expires.
 #![warn(clippy::arithmetic_side_effects)]
 
 mod beat;
@@ -22,36 +22,35 @@ use beat::HeartbeatWriter;
 
 pub use identity::InstanceIdentity;
 
-/// The pauses after failed beats in a row, before jitter of minus 30 % at most; the last one stays.
+/// The pauses after consecutive failed heartbeats, before jitter of minus 30 % at most; the last one repeats.
 ///
-/// A beat has to be back within 5 s of Redis being writable again (`docs/decisions.md`, 3), and a try that was under way then may spend
-/// [`beat::ANSWER`] on a server that is gone before the pause begins.
+/// A heartbeat has to be written within 5 s after Redis accepts writes again (`docs/decisions.md`, 3), and a running attempt may spend
+/// [`beat::ANSWER`] on a dead server before the pause begins.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
 const _: () = assert!(beat::ANSWER.as_secs() + RETRIES[RETRIES.len() - 1].as_secs() < 5);
 
-/// How often a trouble that lasts is told again.
+/// How often a lasting failure is logged again.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// The pause after a refused login or right: it does not get right by itself, but somebody may mend it
-/// (`docs/decisions.md`, 4).
+/// The pause after a refused login or permission: an operator has to fix it (`docs/decisions.md`, 4).
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
 
-/// The pause after a beat that had to take readiness back because the checks' results were too old to be believed.
+/// The pause after a heartbeat that withdrew the readiness because the results of the checks were too old.
 const RETRY_STALE: Duration = Duration::from_secs(1);
 
-/// What a heartbeat is given: once at its start, and once more after a fault.
+/// The input of a heartbeat, at its start and after an internal error.
 #[derive(Clone, Debug)]
 pub struct HeartbeatContext {
-    /// Where, how often and under which key it is written.
+    /// The Redis, the interval and the key.
     pub plan: HeartbeatPlan,
-    /// What is known of the run.
+    /// The snapshots of the run.
     pub published: Arc<Published>,
-    /// What its readers shall see.
+    /// The readiness to write.
     pub readiness: watch::Receiver<Readiness>,
-    /// Where it says what came of it.
+    /// The mailbox for its events.
     pub mailbox: Mailbox,
-    /// Under which name it is written.
+    /// The identity under which it is written.
     pub identity: InstanceIdentity,
 }
 
@@ -62,9 +61,9 @@ impl HeartbeatContext {
     }
 }
 
-/// Writes beats until the order to stop; then takes this instance out and says [`Event::Withdrawn`], also when that failed.
+/// Writes heartbeats until the stop; then removes this instance and sends [`Event::Withdrawn`], also if that failed.
 ///
-/// It also returns when the readiness' sender is dropped, and leaves the records to their expiry.
+/// It also returns if the sender of the readiness is dropped; the records then expire.
 pub async fn run(context: HeartbeatContext) {
     let mut writer = context.writer();
     let HeartbeatContext { plan, published, mut readiness, mailbox, identity } = context;
@@ -78,7 +77,7 @@ pub async fn run(context: HeartbeatContext) {
         let snapshot = snapshot.as_published();
         let state = believable(wanted, &snapshot, look);
         let written = tokio::select! {
-            // What overtakes a beat makes it obsolete: the next one carries the newer state and a higher number.
+            // A newer state cancels a heartbeat that is being written: the next one has the newer state and a higher number.
             changed = readiness.changed() => if changed.is_ok() { continue } else { return },
             written = writer.write(state, Some((&snapshot, look))) => written,
         };
@@ -98,7 +97,7 @@ pub async fn run(context: HeartbeatContext) {
             tokio::select! {
                 changed = readiness.changed() => if changed.is_err() { return } else { break },
                 () = sleep_until(next) => break,
-                // A server that was restarted may have lost the records: they are not left missing until the next beat.
+                // A restarted server may have lost the records, so they are written again at once.
                 () = writer.lost() => next = next.min(after(retry(0, ErrorKind::Unreachable, fastrand::f64()))),
             }
         }
@@ -112,7 +111,8 @@ pub async fn run(context: HeartbeatContext) {
     mailbox.send(Event::Withdrawn);
 }
 
-/// After a fault in [`run`]: takes the readiness back, or this instance out where it stops, by a beat that needs nothing of the run.
+/// After an internal error in [`run`]: withdraws the readiness, or removes this instance if it stops, with a heartbeat that does not depend
+/// on the run.
 pub async fn withdraw(context: HeartbeatContext, state: Readiness) {
     let state = if state == Readiness::Stopped { state } else { Readiness::NotReady };
     let fault = if let Err(failure) = in_time(context.writer().write(state, None)).await {
@@ -125,13 +125,15 @@ pub async fn withdraw(context: HeartbeatContext, state: Readiness) {
     context.mailbox.send(Event::Beaten(Err(fault)));
 }
 
-/// What becomes of a withdrawal within [`WITHDRAW_LIMIT`].
+/// The result of a withdrawal within [`WITHDRAW_LIMIT`].
 async fn in_time(written: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    timeout(WITHDRAW_LIMIT, written).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer in time to withdraw")))
+    timeout(WITHDRAW_LIMIT, written)
+        .await
+        .unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no response in time for the withdrawal")))
 }
 
-/// What may be told: ready only as long as the snapshot itself says so now, so that a process that was frozen, or whose
-/// checks hang, cannot go on claiming what was true once.
+/// The readiness that may be written: ready only if the current snapshot says so, so that a process that was frozen, or whose checks hang,
+/// does not report an old state.
 fn believable(wanted: Readiness, snapshot: &Snapshot, look: Look) -> Readiness {
     match wanted {
         Readiness::Ready if !snapshot.verdict(Level::Ready, look) => Readiness::NotReady,
@@ -139,13 +141,13 @@ fn believable(wanted: Readiness, snapshot: &Snapshot, look: Look) -> Readiness {
     }
 }
 
-/// The moment after this pause, which is a day at most.
+/// The moment after this pause, which is at most a day.
 fn after(pause: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// The pause after a beat that was written: never longer than `every`, and a little shorter, so that replicas do not beat together.
+/// The pause after a written heartbeat: `every`, shortened a little, so that replicas do not write at the same time.
 fn interval(every: Duration, chance: f64) -> Duration {
     every.mul_f64(1.0 - 0.1 * chance)
 }
@@ -161,7 +163,7 @@ fn retry(in_a_row: usize, kind: ErrorKind, chance: f64) -> Duration {
     pause.mul_f64(1.0 - 0.3 * chance)
 }
 
-/// The failures since the last beat that was written.
+/// The failures since the last written heartbeat.
 #[derive(Debug, Default)]
 struct Trouble {
     in_a_row: usize,
@@ -171,7 +173,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// Says what has changed once, and what has not every [`REMINDER`].
+    /// Logs a change once, and a lasting failure every [`REMINDER`].
     fn note(&mut self, written: &Result<(), Failure>, plan: &HeartbeatPlan) {
         let now = written.as_ref().err().map(|failure| failure.kind);
         match written {
@@ -210,7 +212,7 @@ mod tests {
     use crate::state::lifecycle::Lifecycle;
 
     #[test]
-    fn a_beat_is_never_late_and_failures_back_off() {
+    fn a_heartbeat_is_never_late_and_failures_back_off() {
         let every = Duration::from_secs(20);
         assert_eq!(interval(every, 0.0), every);
         assert_eq!(interval(every, 1.0), Duration::from_secs(18));
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn readiness_is_only_told_while_the_snapshot_says_so_too() {
+    fn readiness_is_published_only_while_the_snapshot_is_ready_too() {
         let process = ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
         let service =
             Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };

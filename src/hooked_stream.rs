@@ -1,4 +1,4 @@
-//! A stream that passes reads and writes on, and lets a hook look at them.
+//! A stream that passes on reads and writes, and lets a hook inspect them.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,25 +6,25 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What looks at the bytes of a stream of type `S`; an error of it is an error of the stream.
+/// A hook that inspects the bytes of a stream of type `S`; its error is an error of the stream.
 pub trait StreamHook<S> {
-    /// Asked before each read.
+    /// Called before each read.
     ///
     /// # Errors
-    /// Why nothing more is to be read.
+    /// Why nothing more may be read.
     fn before_read(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Given what was read.
+    /// Called with the bytes that were read.
     ///
     /// # Errors
-    /// Why these bytes are not to be passed on.
+    /// Why these bytes may not be passed on.
     fn read(&mut self, _come: &[u8]) -> io::Result<()> {
         Ok(())
     }
 
-    /// Given what a write has come to; says what is told of it.
+    /// Called with the result of a write; returns the result to report.
     fn written<T>(&mut self, _stream: &S, written: Poll<io::Result<T>>, _context: &mut Context<'_>) -> Poll<io::Result<T>> {
         written
     }
@@ -34,7 +34,7 @@ pub trait StreamHook<S> {
 #[derive(Debug)]
 pub struct HookedStream<S, H> {
     stream: S,
-    /// What looks at it.
+    /// The hook.
     pub hook: H,
 }
 

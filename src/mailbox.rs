@@ -1,4 +1,4 @@
-//! Events and requests on their way to the supervisor, and the wake-up that makes it look.
+//! The queue of events and requests to the supervisor, with the wake-up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,19 +11,19 @@ use crate::exit::Ended;
 use crate::plan::ProcessPlan;
 use crate::state::event::Event;
 
-/// Events that may wait at a time of the kinds that come again by themselves; what is told of a later one stands for those that did not.
+/// The maximum number of queued events of the kinds that repeat by themselves; a later event replaces dropped ones.
 const MOST_UNREAD: usize = 4096;
 
-/// What a probe wants of the one thread that starts children and waits for them. It has no part in the run's decisions.
+/// A request of a probe to the thread that starts children and waits for them. It does not affect the state of the run.
 #[derive(Debug)]
 pub enum ProcessRequest {
-    /// Run this command and say how it ended, or in words why it cannot be started. When nobody waits for that any more its group is killed.
+    /// Run this command and return how it ended, or why it cannot be started. If the receiver is dropped, the command's group is killed.
     Run(Box<ProcessPlan>, oneshot::Sender<Result<Ended, String>>),
-    /// Say whether the main process runs, or the module of this name.
+    /// Return whether the main process runs, or the module of this name.
     Runs(Option<String>, oneshot::Sender<bool>),
 }
 
-/// For how long a subsystem is listened to: while the generation that it belongs to is the current one.
+/// How long events of a subsystem are accepted: while its generation is the current one.
 #[derive(Clone, Debug)]
 pub struct Term {
     generation: u64,
@@ -31,35 +31,35 @@ pub struct Term {
 }
 
 impl Term {
-    /// That of a subsystem which begins now: until `current` changes, or nobody can change it any more.
+    /// The term of a subsystem that begins now: until `current` changes, or its sender is gone.
     pub fn new(current: &watch::Sender<u64>) -> Self {
         Self { generation: *current.borrow(), current: current.subscribe() }
     }
 
-    /// Whether it lasts.
+    /// Whether it is still valid.
     pub fn lasts(&self) -> bool {
         *self.current.borrow() == self.generation
     }
 
-    /// Comes back at its end.
+    /// Returns at its end.
     pub async fn ended(mut self) {
         let _ = self.current.wait_for(|current| *current != self.generation).await;
     }
 }
 
-/// Where every subsystem sends what happened.
+/// The sender of events for every subsystem.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
-    /// What is sent after its end is nobody's any more; none: it has no end.
+    /// Events after its end are dropped; none: it has no end.
     term: Option<Term>,
     sender: Sender<Event>,
     requests: Sender<ProcessRequest>,
     bell: Arc<EventFd>,
-    /// Events that were sent and not taken yet.
+    /// The number of events that were sent and not taken yet.
     unread: Arc<AtomicUsize>,
 }
 
-/// The supervisor's end.
+/// The receiving end, for the supervisor.
 #[derive(Debug)]
 pub struct Inbox {
     receiver: Receiver<Event>,
@@ -68,7 +68,7 @@ pub struct Inbox {
     unread: Arc<AtomicUsize>,
 }
 
-/// A mailbox and its inbox; the bell is an eventfd, closed in children.
+/// A mailbox and its inbox; the wake-up is an eventfd, closed in children.
 pub fn mailbox() -> nix::Result<(Mailbox, Inbox)> {
     let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     let (sender, receiver) = mpsc::channel();
@@ -79,7 +79,7 @@ pub fn mailbox() -> nix::Result<(Mailbox, Inbox)> {
 }
 
 impl Mailbox {
-    /// This mailbox for a subsystem that may be replaced: what it sends after its `term` is dropped.
+    /// This mailbox for a subsystem that may be replaced: its events after `term` are dropped.
     #[must_use]
     pub fn during(&self, term: Term) -> Self {
         Self { term: Some(term), ..self.clone() }
@@ -89,8 +89,8 @@ impl Mailbox {
         self.term.as_ref().is_none_or(Term::lasts)
     }
 
-    /// Sends an event and wakes the supervisor; after that has left nobody listens. Nothing is lost while it is busy, but for what comes
-    /// again by itself: of that no more than `MOST_UNREAD` wait.
+    /// Sends an event and wakes the supervisor; after the supervisor's end, events are dropped. While it is busy, nothing is lost except
+    /// events that repeat by themselves, of which at most `MOST_UNREAD` are queued.
     pub fn send(&self, event: Event) {
         let comes_again = matches!(event, Event::Probed(..) | Event::Recalled(..) | Event::Beaten(_) | Event::Counted(_));
         if !self.is_open() || (comes_again && self.unread.load(Ordering::Relaxed) >= MOST_UNREAD) {
@@ -102,27 +102,27 @@ impl Mailbox {
         }
     }
 
-    /// Hands a request in and wakes the supervisor; after that has left, the answer's sender is dropped.
+    /// Sends a request and wakes the supervisor; after the supervisor's end, the answer's sender is dropped.
     pub fn request(&self, request: ProcessRequest) {
         if self.is_open() && self.requests.send(request).is_ok() {
             self.ring();
         }
     }
 
-    /// Wakes the supervisor, for example because nobody waits for an answer any more.
+    /// Wakes the supervisor, for example because an answer is no longer needed.
     pub fn ring(&self) {
-        // The bell can only fail to ring when it is ringing already: its counter is full.
+        // This can fail only if the counter is full, and then the wake-up is already pending.
         let _ = self.bell.write(1);
     }
 }
 
 impl Inbox {
-    /// The file that becomes readable when there is something to take.
+    /// The file that becomes readable when an event or request is queued.
     pub fn bell(&self) -> &Arc<EventFd> {
         &self.bell
     }
 
-    /// What has arrived, `most` at most; what is left wakes the supervisor again.
+    /// The queued events, at most `most`; the rest wakes the supervisor again.
     pub fn take(&self, most: usize) -> Vec<Event> {
         let _ = self.bell.read();
         let taken: Vec<Event> = self.receiver.try_iter().take(most).collect();
@@ -131,7 +131,7 @@ impl Inbox {
         taken
     }
 
-    /// The requests that have arrived, `most` at most; to be called after [`take`](Self::take), which silences the bell.
+    /// The queued requests, at most `most`; call it after [`take`](Self::take), which resets the wake-up.
     pub fn requests(&self, most: usize) -> Vec<ProcessRequest> {
         let taken: Vec<ProcessRequest> = self.requests.try_iter().take(most).collect();
         self.ring_again(taken.len() == most);
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_replaced_is_not_heard_any_more() {
+    fn results_of_a_replaced_task_are_ignored() {
         let (mailbox, inbox) = mailbox().unwrap();
         let generation = watch::Sender::new(0);
         let first = mailbox.during(Term::new(&generation));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_a_bounded_number_and_the_rest_rings_again() {
+    fn a_turn_handles_a_bounded_number_and_the_rest_wakes_the_loop_again() {
         let (mailbox, inbox) = mailbox().unwrap();
         (0..5).for_each(|_| mailbox.send(Event::Withdrawn));
         assert_eq!(inbox.take(3).len(), 3);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_by_itself_never_piles_up_and_everything_else_arrives() {
+    fn repeating_events_never_pile_up_and_all_others_arrive() {
         let (mailbox, inbox) = mailbox().unwrap();
         (0..MOST_UNREAD + 100).for_each(|_| mailbox.send(Event::Beaten(Ok(()))));
         mailbox.send(Event::Withdrawn);

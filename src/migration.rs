@@ -1,4 +1,4 @@
-//! Keeps other replicas out while one migrates: takes the lock on order, keeps it, and gives it back.
+//! The migration lock: takes it when requested, keeps it, and releases it.
 
 mod any;
 mod file;
@@ -23,24 +23,24 @@ use keeper::Rules;
 use name::Name;
 use second::Both;
 
-/// What the supervisor wants of the lock.
+/// The supervisor's requests to the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockOrder {
-    /// Queue for it, for the plan's `lock_timeout` at most, unless there is nothing to migrate; where it is held, say whether there is.
+    /// Wait for it, for at most the plan's `lock_timeout`, unless there is nothing to migrate; report whether there is.
     Acquire,
-    /// The same, whether or not there is anything to migrate, and whoever migrates.
+    /// The same, regardless of whether there is anything to migrate and which mode migrates.
     Take,
-    /// Ask its database the question that follows the migration.
+    /// Run the verification statement after the migration.
     Verify,
-    /// Say whether it is still held, after a time in which nobody here could look.
+    /// Report whether it is still held, after a pause of this process.
     Confirm,
-    /// Give it back, or leave the queue.
+    /// Release it, or stop waiting.
     Release,
 }
 
-/// Follows the orders until they end; every order is answered, also when the database hangs.
+/// Handles the requests until they end; every request is answered, also if the database hangs.
 ///
-/// Dropping the future closes the connection that holds the lock, and with it the lock is free.
+/// Dropping the future closes the connection that holds the lock, which frees the lock.
 pub async fn run(plan: KeeperPlan, instance: String, mut orders: UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
     let tell = |news| mailbox.send(Event::Lock(news));
     let rules = Rules::of(&plan);
@@ -54,7 +54,7 @@ pub async fn run(plan: KeeperPlan, instance: String, mut orders: UnboundedReceiv
             while let Some(order) = orders.recv().await {
                 tell(match order {
                     LockOrder::Acquire | LockOrder::Take => LockNews::Held,
-                    LockOrder::Verify => LockNews::Verified(Err("there is no database to ask".to_owned())),
+                    LockOrder::Verify => LockNews::Verified(Err("there is no database to query".to_owned())),
                     LockOrder::Confirm => LockNews::Confirmed,
                     LockOrder::Release => LockNews::Released,
                 });

@@ -1,8 +1,8 @@
-//! Turns a host's name into addresses: a number, the hosts file, then the name servers; nothing here blocks a thread.
+//! Resolves host names: numeric addresses, the hosts file, then the name servers; nothing here blocks a thread.
 //!
-//! The C library's own resolution is not used: musl's fails where glibc's, and so the application, succeeds, and it holds a thread
-//! for as long as a name server is silent. Order and search follow glibc with `hosts: files dns` (resolv.conf(5), hosts(5)): other
-//! sources of nsswitch.conf (mdns, myhostname) and the variables `LOCALDOMAIN` and `RES_OPTIONS` are not read.
+//! The resolver of the C library is not used: musl's fails in cases in which glibc's, and so the application, succeeds, and it blocks a
+//! thread while a name server is silent. Order and search follow glibc with `hosts: files dns` (resolv.conf(5), hosts(5)): other sources of
+//! nsswitch.conf (mdns, myhostname) and the variables `LOCALDOMAIN` and `RES_OPTIONS` are not read.
 
 mod exchange;
 mod files;
@@ -25,7 +25,7 @@ use shared::Shared;
 /// The port of name servers (RFC 1035, 4.2).
 const PORT: u16 = 53;
 
-/// The addresses in an answer to a question about `name`, whose number is set in the answer first; none where it is no answer.
+/// The addresses in a response to a query about `name`, whose id is first set in the response; none if it is not a response.
 #[cfg(fuzzing)]
 pub(crate) fn read_answer(name: &str, six: bool, answer: &mut [u8]) -> Option<Vec<IpAddr>> {
     let family = if six { message::Family::V6 } else { message::Family::V4 };
@@ -40,17 +40,17 @@ pub(crate) fn read_answer(name: &str, six: bool, answer: &mut [u8]) -> Option<Ve
 /// Why a name has no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupError {
-    /// It cannot be a name or an address.
+    /// It is neither a valid name nor an address.
     Malformed(&'static str),
-    /// The name servers know no such name; under how many full names it was looked for, and who said so last.
+    /// The name does not exist; with the number of full names that were tried, and the name server that answered last.
     Missing(usize, SocketAddr),
-    /// The name is there and has neither an IPv4 nor an IPv6 address.
+    /// The name exists and has neither an IPv4 nor an IPv6 address.
     NoAddress(SocketAddr),
-    /// A name server answered that it cannot say, in the word of RFC 1035 or the IANA's registry.
+    /// A name server answered with an error code, by its name in RFC 1035 or the IANA's registry.
     Refused(&'static str, SocketAddr),
-    /// No name server answered; what the kernel said of them, where it did.
+    /// No name server answered; with the error of the kernel, if any.
     Silent(Option<String>),
-    /// No socket could be opened: a limit of our own.
+    /// No socket could be opened, because of a limit of this process.
     Internal(String),
 }
 
@@ -66,12 +66,12 @@ impl fmt::Display for LookupError {
             Self::Refused(word, server) => write!(f, "name server {} answered {word}", server.ip()),
             Self::Silent(None) => f.write_str("no name server answered"),
             Self::Silent(Some(why)) => write!(f, "no name server answered: {why}"),
-            Self::Internal(why) => write!(f, "cannot ask a name server: {why}"),
+            Self::Internal(why) => write!(f, "cannot query a name server: {why}"),
         }
     }
 }
 
-/// A way to resolve names: its files, and what is known from the name servers.
+/// A resolver: its files, and the results from the name servers.
 #[derive(Debug)]
 pub struct Names {
     resolv: Kept<Settings>,
@@ -79,19 +79,19 @@ pub struct Names {
     shared: Arc<Shared>,
 }
 
-/// The addresses of a host with this port, by the files of this system; never empty.
+/// The addresses of a host with this port, using the files of this system; never empty.
 ///
-/// The caller bounds the time; a lookup that it gives up goes on for others and for its next try.
+/// The caller limits the time; an abandoned lookup continues for other callers and for the next attempt.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there are none.
 pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, LookupError> {
     static SYSTEM: LazyLock<Names> = LazyLock::new(|| Names::new("/etc/resolv.conf", "/etc/hosts", PORT));
     SYSTEM.resolve(host, port).await
 }
 
 impl Names {
-    /// Resolves by these two files; name servers are asked on `port`.
+    /// Resolves with these two files; name servers are queried on `port`.
     fn new(resolv: impl Into<PathBuf>, hosts: impl Into<PathBuf>, port: u16) -> Self {
         let resolv = Kept::new(resolv.into(), move |text| Settings::parse(text, port));
         Self { resolv, hosts: Kept::new(hosts.into(), str::to_owned), shared: Arc::default() }
@@ -114,7 +114,7 @@ impl Names {
     }
 }
 
-/// Whether the name means this host whatever a name server says (RFC 6761, 6.3).
+/// Whether the name always means this host (RFC 6761, 6.3).
 fn is_local(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name == "localhost" || name.ends_with(".localhost")

@@ -1,4 +1,4 @@
-//! What one probe found: the kind of its error, the time it took, and words for those who may read them.
+//! The result of one probe: the kind of its error, its duration, and details for authorized readers.
 
 mod reason;
 
@@ -11,13 +11,13 @@ pub use reason::{Detail, Reason};
 /// Why a probe passed or failed; a fixed vocabulary, because each word has a fixed public text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorKind {
-    /// The peer answered as it should.
+    /// The peer gave the expected answer.
     Ok,
     /// The host's name has no address.
     Dns,
     /// The host refused the connection.
     Refused,
-    /// The network has no way to the host.
+    /// The network has no route to the host.
     Unreachable,
     /// No answer within the check's timeout.
     Timeout,
@@ -25,28 +25,28 @@ pub enum ErrorKind {
     Auth,
     /// No TLS session could be agreed upon.
     Tls,
-    /// The answer is not one of the expected protocol.
+    /// The answer does not follow the expected protocol.
     Protocol,
-    /// The peer says itself that it is not ready yet.
+    /// The peer reports that it is not ready yet.
     NotReady,
-    /// The path is not there, or not for us to see; the server has no such database.
+    /// The path does not exist, or is not accessible; or the server has no such database.
     Missing,
-    /// The peer answered with a status or a body that was not expected.
+    /// The peer answered with an unexpected status or body.
     Status,
-    /// A command ended with another status than 0.
+    /// A command exited with a status other than 0.
     Exit,
-    /// The last result is too old to be believed.
+    /// The last result is too old.
     Stale,
     /// There is no result yet.
     Never,
     /// The process is not running.
     Exited,
-    /// A fault of portcullis itself.
+    /// An internal error of portcullis.
     Internal,
 }
 
 impl ErrorKind {
-    /// Every kind, in the order of this page.
+    /// All kinds, in the order of this file.
     pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::Dns,
@@ -66,7 +66,7 @@ impl ErrorKind {
         Self::Internal,
     ];
 
-    /// The word for logs, metrics and JSON.
+    /// The name in logs, metrics and JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -88,7 +88,7 @@ impl ErrorKind {
         }
     }
 
-    /// The only text that an unauthorized reader may see.
+    /// The only text that unauthorized readers may see.
     pub const fn public(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -110,7 +110,7 @@ impl ErrorKind {
         }
     }
 
-    /// What a person should look at when this kind is reported.
+    /// What to check when this kind is reported.
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Ok => "nothing",
@@ -122,8 +122,8 @@ impl ErrorKind {
             Self::Tls => "check certificates and the TLS mode",
             Self::Protocol => "check that this port speaks the expected protocol",
             Self::NotReady => "the server is starting or recovering",
-            Self::Missing => "check the path, its permissions, and what makes it",
-            Self::Status => "check the url and what is expected of it",
+            Self::Missing => "check the path, its permissions, and the program that creates it",
+            Self::Status => "check the url and the expected response",
             Self::Exit => "check the command",
             Self::Stale | Self::Never | Self::Internal => "check portcullis' own log",
             Self::Exited => "check the process' own log",
@@ -131,7 +131,7 @@ impl ErrorKind {
     }
 }
 
-/// Words about a failure for authorized readers and for the log; scrubbed at birth.
+/// Details of a failure for authorized readers and for the log, without secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Private(Box<str>);
 
@@ -139,11 +139,10 @@ impl Private {
     /// Long enough for any driver's message, short enough for a log line.
     const LONGEST: usize = 300;
 
-    /// More words than this are not even looked at.
+    /// Longer texts are cut here before they are processed.
     const LONGEST_HEARD: usize = 64 * 1024;
 
-    /// Takes a dependency's words, masks what may be a secret, folds them to one line without control
-    /// characters and cuts them to length.
+    /// Takes the text of a dependency, masks possible secrets, joins it to one line without control characters and limits its length.
     pub fn new(text: &str) -> Self {
         let mut end = text.len().min(Self::LONGEST_HEARD);
         while !text.is_char_boundary(end) {
@@ -153,49 +152,49 @@ impl Private {
         Self(visible::line(&line).chars().take(Self::LONGEST).collect::<String>().into_boxed_str())
     }
 
-    /// The scrubbed words.
+    /// The scrubbed text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a probe failed: the kind for everyone, the words for authorized readers.
+/// Why a probe failed: the kind for all readers, the details for authorized readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind; never [`ErrorKind::Ok`].
     pub kind: ErrorKind,
-    /// What happened within the kind.
+    /// The detail within the kind.
     pub detail: Detail,
     /// The details.
     pub private: Private,
-    /// The status of the HTTP answer that was not the expected one.
+    /// The status of the unexpected HTTP response.
     pub status: Option<u16>,
 }
 
 impl Failure {
-    /// A failure of `kind` in a dependency's own words.
+    /// A failure of `kind` with the text of a dependency.
     pub fn new(kind: ErrorKind, words: &str) -> Self {
         Self { kind, detail: Detail::Plain, private: Private::new(words), status: None }
     }
 
-    /// An HTTP answer with a status that was not expected.
+    /// An HTTP response with an unexpected status.
     pub fn answered(status: u16) -> Self {
         Self { status: Some(status), ..Self::new(ErrorKind::Status, &format!("the answer's status is {status}")) }
     }
 
-    /// The same, with who of several it is.
+    /// The same, with the name of the peer, if there are several.
     #[must_use]
     pub fn of(self, whom: &str) -> Self {
         Self { private: Private::new(&format!("{whom}: {}", self.private.as_str())), ..self }
     }
 
-    /// The same, with what happened within its kind.
+    /// The same, with the detail within its kind.
     #[must_use]
     pub fn because(self, detail: Detail) -> Self {
         Self { detail, ..self }
     }
 
-    /// The same on a connection that was open already: what counts as a refusal is then its end.
+    /// The same on an open connection: a refusal then means that the connection has ended.
     #[must_use]
     pub fn once_connected(self) -> Self {
         if self.kind == ErrorKind::Refused { self.because(Detail::Closed) } else { self }
@@ -207,60 +206,60 @@ impl Failure {
     }
 }
 
-/// One of several clients whose endpoints a check asks.
+/// One of several clients whose endpoints a check probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointClient {
     /// Its name, which several may share.
     pub name: &'static str,
-    /// Which of those of this name it is.
+    /// Its number among the clients of this name.
     pub number: usize,
 }
 
-/// What one of several endpoints of a check yielded.
+/// The result of one of several endpoints of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointResult {
     /// The endpoint's name, unique within its client.
     pub name: String,
-    /// Where it is, without secrets: a detail.
+    /// Its address, without secrets: a detail.
     pub target: String,
-    /// Whose it is, where the endpoints of a check are those of several clients.
+    /// Its client, if the endpoints of a check belong to several clients.
     pub client: Option<EndpointClient>,
     /// `Ok` or why not.
     pub result: Result<(), Failure>,
-    /// The status of its HTTP answer; none where there was no answer.
+    /// The status of its HTTP response; none if there was no response.
     pub status: Option<u16>,
-    /// How long it took, waiting for its turn left out.
+    /// How long it took, without the wait for its turn.
     pub elapsed: Duration,
 }
 
-/// A file system as it was found.
+/// The state of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// Its bytes; 0 where it is not there.
+    /// Its size in bytes; 0 if it does not exist.
     pub total: u64,
-    /// Bytes that are free for users who are not root.
+    /// The bytes that are free for users other than root.
     pub free: u64,
-    /// Bytes that have to be.
+    /// The bytes that have to be free.
     pub threshold: u64,
-    /// Whether its path is there.
+    /// Whether its path exists.
     pub exists: bool,
 }
 
-/// What one run of a probe yielded.
+/// The result of one run of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// `Ok` or why not.
     pub result: Result<(), Failure>,
-    /// How long the probe took, its timeout at most.
+    /// How long the probe took, at most its timeout.
     pub elapsed: Duration,
-    /// What each of several endpoints yielded; empty for a check of one.
+    /// The result of each of several endpoints; empty for a single one.
     pub parts: Vec<EndpointResult>,
-    /// The file system that was looked at, where it was one.
+    /// The examined file system, if it was one.
     pub volume: Option<Volume>,
 }
 
 impl Outcome {
-    /// A pass that took `elapsed`.
+    /// A success that took `elapsed`.
     pub fn passed(elapsed: Duration) -> Self {
         Self { result: Ok(()), elapsed, parts: Vec::new(), volume: None }
     }

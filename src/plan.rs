@@ -1,4 +1,4 @@
-//! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
+//! The validated, immutable plan of one run: the complete configuration with all decisions and defaults, and no state.
 
 pub mod argv;
 pub mod condition;
@@ -28,26 +28,26 @@ pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use target::{RedisPlace, Target};
 pub use views::{ViewSwitch, Views};
 
-/// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
+/// The time limit for withdrawing the heartbeat before the process gets its stop signal.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
 
-/// The longest that passing on what was written last holds up the end of a stop that has used up its time, where `output = "prefix"`:
-/// the children's lines and then our own.
+/// With `output = "prefix"`: how long the end of a stop that has used up its time is delayed to pass on the last lines, those of the
+/// children and then our own.
 pub const OUTPUT_LIMIT: Duration = Duration::from_millis(500);
 
 /// Index of a check in [`Plan::checks`].
 pub type CheckId = usize;
 
-/// The orders of one run.
+/// The plan of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Who this is, in health answers, in Redis and in metrics.
+    /// Service, mode and instance, for health responses, Redis and metrics.
     pub service: Service,
-    /// What is waited for and watched, in the order of the configuration; then the modules' own checks.
+    /// The checks of the service, in the order of the configuration; then the modules' own checks.
     pub checks: Vec<CheckPlan>,
-    /// What is done once, in the order in which it is done.
+    /// The steps of the start, in the order in which they run.
     pub steps: Vec<StepPlan>,
-    /// The lock of those that want one, where the migration of this mode does not hold it.
+    /// The lock for the steps that need one, if the migration of this mode does not hold it.
     pub step_lock: Option<HoldPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
@@ -55,30 +55,30 @@ pub struct Plan {
     pub main: Option<ProcessPlan>,
     /// Further processes beside it, in the order of the configuration.
     pub modules: Vec<ModulePlan>,
-    /// Those of them that have to be up before the process is started.
+    /// The modules that have to be up before the process is started.
     pub after: Vec<ModuleId>,
-    /// Whether the process is a command of one's own (`run --exec`): a shell, a management command, and not the service.
+    /// Whether the process is an ad-hoc command (`run --exec`), for example a shell, and not the service.
     pub own_command: bool,
-    /// Which rule of `[[arguments]]` held, why, and what the arguments came to; none where none held.
+    /// Which rule of `[[arguments]]` applied, why, and the resulting arguments; none if no rule applied.
     pub arguments: Option<String>,
-    /// Why there is no process, where the mode says that this is an error.
+    /// Why there is no process, if the mode declares this as an error.
     pub refusal: Option<StartRefusal>,
     /// The readiness heartbeat; none without a Redis.
     pub heartbeat: Option<HeartbeatPlan>,
     /// The health endpoint; none when it is switched off.
     pub health: Option<HealthPlan>,
-    /// Whether a start that failed is held, health endpoint and all, until TERM, so that somebody can look at it.
+    /// Whether a failed start is held until TERM, with the health endpoint, so that it can be examined.
     pub hold: bool,
-    /// What the operator should know, said once in the log as a warning: a variable that Kubernetes injected, a short `ttl`.
+    /// Notices for the operator, logged once as warnings: a variable that Kubernetes set, a short `ttl`.
     pub notices: Vec<String>,
-    /// What the operator may wonder about, said once in the log: no Redis for a heartbeat.
+    /// Remarks for the operator, logged once: no Redis for a heartbeat.
     pub remarks: Vec<String>,
-    /// What a reload took away: its numbers stay taken.
+    /// What a reload removed: its numbers are not used again.
     pub retired: Retired,
 }
 
 impl Plan {
-    /// A plan of this service by which nothing happens.
+    /// An empty plan of this service.
     pub const fn of(service: Service) -> Self {
         Self {
             service,
@@ -102,7 +102,16 @@ impl Plan {
     }
 }
 
-/// How a run ends that a mode refuses a process: after its migration, where it has one.
+impl Plan {
+    /// Whether commands are run beside those of the start: by checks, and by conditions. Each may leave something behind.
+    pub fn asks_commands(&self) -> bool {
+        let by_migration = self.migration.as_ref().is_some_and(|migration| !migration.condition.commands().is_empty());
+        let by_check = self.checks.iter().any(|check| matches!(check.target, Target::Exec(_)));
+        by_migration || by_check || self.steps.iter().any(StepPlan::asks_commands)
+    }
+}
+
+/// How a run ends if a mode refuses to start a process: after its migration, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRefusal {
     /// The exit code, 1 to 255.
@@ -111,21 +120,26 @@ pub struct StartRefusal {
     pub message: String,
 }
 
-/// Who this is.
+/// The identity of this replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
-    /// The service's name; the mode when nothing else was said.
+    /// The service's name; by default the mode.
     pub name: String,
-    /// The mode that was chosen, when there are modes.
+    /// The selected mode, if there are modes.
     pub mode: Option<String>,
     /// This replica: `PORTCULLIS_INSTANCE_ID`, else the host's name.
     pub instance: String,
-    /// The host's name, as this container has it.
+    /// The host name of this container.
     pub host: String,
-    /// The application's version, as the configuration says it; none where it does not.
+    /// The application's version from the configuration, if set.
     pub version: Option<String>,
     /// The version of portcullis.
     pub build: &'static str,
+}
+
+impl Service {
+    /// The default name.
+    pub const UNNAMED: &'static str = "app";
 }
 
 /// One dependency: waited for before the start, checked while running.
@@ -133,28 +147,27 @@ pub struct Service {
 pub struct CheckPlan {
     /// Its name, `[a-z0-9][a-z0-9_.-]{0,62}`, unique and not reserved.
     pub name: String,
-    /// What is asked.
+    /// The target.
     pub target: Target,
-    /// How long the start waits for it; zero: not at all, and it is first asked once the process runs.
+    /// How long the start waits for it; zero: not at all, and it is first probed once the process runs.
     pub wait: Duration,
     /// Whether a wrong password or database ends the wait at once.
     pub fail_fast: bool,
-    /// Whether a database that is not there counts as ready until it was there once, because the migration creates it.
+    /// Whether a missing database counts as ready until it has existed once, because the migration creates it.
     pub creates_database: bool,
     /// What its result counts for.
     pub affects: Affects,
-    /// Time from the end of one run to the start of the next while running, at least; up to a tenth more.
+    /// The minimum time from the end of one probe to the start of the next while running; up to a tenth is added.
     pub interval: Duration,
-    /// Whether its peer is promised to be asked once an interval at most: while it is waited for, too, before the process is started
-    /// again, and after a reload.
+    /// Whether its peer is probed at most once per interval, also during the wait, before a restart of the process and after a reload.
     pub rate_limited: bool,
     /// How long one run may take.
     pub timeout: Duration,
-    /// Failures in a row that make it down, at least 1.
+    /// Failures in a row until its state is down, at least 1.
     pub failure_threshold: u32,
-    /// Passes in a row that make it up, at least 1.
+    /// Successes in a row until its state is up, at least 1.
     pub success_threshold: u32,
-    /// What is done when it goes down by its thresholds after having been up.
+    /// What happens when it goes down after having been up.
     pub on_down: OnDown,
 }
 
@@ -172,20 +185,20 @@ pub struct HeartbeatPlan {
     pub key: String,
     /// Expiry of every record.
     pub ttl: Duration,
-    /// Time between two beats, before jitter of minus 10 % at most.
+    /// Time between two heartbeats, before jitter of minus 10 % at most.
     pub every: Duration,
-    /// Whether the key alone is written, without scripts and records; else only where Redis forbids scripts.
+    /// Whether only the key is written, without scripts and records; otherwise this happens only if Redis forbids scripts.
     pub simple: bool,
-    /// Whether no other replica writes the key, so that it may be deleted where scripts cannot say so.
+    /// Whether no other replica writes the key, so that it may be deleted even without scripts.
     pub exclusive: bool,
-    /// Whether this replica is ready only while its beats are written.
+    /// Whether this replica is ready only while its heartbeats are written.
     pub required: bool,
 }
 
 /// The health endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HealthPlan {
-    /// What to listen on, each at the first of its addresses that binds; empty: no TCP.
+    /// The listeners, each at the first of its addresses that can be bound; empty: no TCP.
     pub listen: Vec<Listen>,
     /// The unix socket for `healthcheck` and `status`.
     pub socket: Option<SocketName>,
@@ -193,13 +206,13 @@ pub struct HealthPlan {
     pub required: bool,
     /// Who sees details.
     pub details: Details,
-    /// The bearer token that authorizes.
+    /// The bearer token that authorizes a client.
     pub token: Option<Secret>,
     /// The hosts that requests over TCP may name; empty: any.
     pub hosts: Vec<String>,
-    /// What is answered over TCP; the unix socket answers everything, because `healthcheck` and `status` ask there.
+    /// The views on TCP; the unix socket has all of them, because `healthcheck` and `status` use it.
     pub views: Views,
-    /// Whether orders for modules are taken on the unix socket: only where the configuration knows of modules.
+    /// Whether control requests are accepted on the unix socket: only if the configuration has `[modules]`.
     pub control: bool,
 }
 
@@ -229,7 +242,17 @@ impl std::fmt::Display for SocketName {
 }
 
 impl Plan {
-    /// The longest that a stop can take: withdrawn, drained, signalled, killed, the last lines passed on.
+    /// Whether there is only the process: nothing is done before its start, and there is no health endpoint.
+    pub fn is_process_alone(&self) -> bool {
+        let Self { checks, steps, migration, main, modules, refusal, heartbeat, health, hold, .. } = self;
+        checks.is_empty()
+            && steps.is_empty()
+            && modules.is_empty()
+            && (migration.is_none() && refusal.is_none() && heartbeat.is_none() && health.is_none() && !hold)
+            && main.as_ref().is_some_and(|main| main.restart.policy == process::RestartPolicy::Never)
+    }
+
+    /// The longest time of a stop: withdrawal, drain, stop signal, KILL, and passing on the last lines.
     pub fn stop_budget(&self) -> Duration {
         let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };
         let mut processes = self.main.iter().chain(self.modules.iter().map(|module| &module.process));
@@ -238,7 +261,7 @@ impl Plan {
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
     }
 
-    /// Whether this check is asked only while its module runs.
+    /// Whether this check is probed only while its module runs.
     pub fn is_of_module(&self, id: CheckId) -> bool {
         self.modules.iter().any(|module| module.checks.contains(&id))
     }

@@ -1,9 +1,9 @@
-//! The files of a start: makes what a `FilePlan` says, off the loop, without following a link that somebody planted.
+//! The files of a start: applies a `FilePlan` outside of the loop, without following planted links.
 //!
-//! The rule for symbolic links, in any part of a path: as root, one is followed where it belongs to root and lies in a directory of
-//! root's that nobody else may write to (a sticky one, or one on a read-only file system, counts); else only to what belongs to the user who made
-//! it, so that nobody reaches by it what is not theirs. Any other user has no power to lend: there a link is followed unless a third one may
-//! have put it where everybody may write. Inside of trees none is followed.
+//! The rule for symbolic links, in any part of a path: as root, a link is followed if it belongs to root and is in a directory of root that
+//! no other user can change (a sticky one, or one on a read-only file system, counts). Any other link is followed only to files of the user
+//! who created it, so that no user can reach the files of another. If portcullis does not run as root, a link is followed unless a third
+//! user may have created it in a directory that all users can write to. Inside trees no link is followed.
 
 mod attributes;
 mod copy;
@@ -37,28 +37,28 @@ use place::{Last, PinnedPath};
 pub use privileges::obstacles;
 use watch::Watch;
 
-/// What was found out about a plan before anything of it is done.
+/// The obstacles of a plan, found before the start does anything.
 #[derive(Debug, Default)]
 pub struct Inspection {
-    /// What cannot be done for want of power.
+    /// Actions without the necessary privileges.
     pub obstacles: Vec<String>,
-    /// The programs that are nowhere.
+    /// The missing programs.
     pub missing: Vec<Missing>,
 }
 
-/// Looks for what stands in the way of a plan, on a thread of its own: a file system that does not answer `within` this time must not keep anybody from being
-/// stopped, and nothing is found then.
+/// Searches the obstacles of a plan on a separate thread: a file system that does not respond `within` this time must not block the stop;
+/// then nothing is found.
 pub fn look(plan: &Plan, inherited: &InheritedEnvironment, within: Duration) -> Inspection {
     let (sender, receiver) = std::sync::mpsc::channel();
     let (plan, inherited) = (plan.clone(), inherited.clone());
     let body = move || {
-        // Nobody may be waiting any more.
+        // The receiver may be gone.
         let _ = sender.send(Inspection { obstacles: obstacles(&plan), missing: missing(&plan, &inherited) });
     };
     sys::start_thread("look", body).ok().and_then(|()| receiver.recv_timeout(within).ok()).unwrap_or_default()
 }
 
-/// What came of a file.
+/// The result of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
     /// Whether anything was changed.
@@ -67,10 +67,10 @@ pub struct Done {
     pub words: String,
 }
 
-/// Why a file is not as it has to be.
+/// Why a file could not be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nobody wants it any more; what was done so far stays.
+    /// It was cancelled; what was done so far stays.
     Cancelled,
     /// What failed, on what, why, and what to check: one scrubbed sentence.
     Failed(String),
@@ -86,41 +86,41 @@ impl Fault {
         Self::Failed(visible::line(&scrub(sentence)).into_owned())
     }
 
-    /// `what` failed on `path` with this error of the kernel's.
+    /// `what` failed on `path` with this kernel error.
     fn kernel(what: &str, path: &Path, error: Errno) -> Self {
         Self::of(what, path, reason(error))
     }
 }
 
-/// What an error of the kernel's means here, and what to check.
+/// The meaning of a kernel error here, and what to check.
 fn reason(error: Errno) -> String {
     let check = match error {
-        Errno::ENOENT => "check the path, and what makes it",
-        Errno::EACCES => "check whose it is, and as which user portcullis runs",
-        Errno::EPERM => "it takes root, or the capability for it",
-        Errno::EROFS => "mount something writable there, or take it out of [[files]]",
-        Errno::ENOSPC | Errno::EDQUOT => "check the room on that file system",
+        Errno::ENOENT => "check the path, and what creates it",
+        Errno::EACCES => "check its owner, and the user of portcullis",
+        Errno::EPERM => "it needs root, or the capability for it",
+        Errno::EROFS => "mount a writable file system there, or remove the entry from [[files]]",
+        Errno::ENOSPC | Errno::EDQUOT => "check the free space on that file system",
         Errno::EMFILE | Errno::ENFILE => "check the limit of open files",
         _ => return error.desc().to_owned(),
     };
     format!("{}; {check}", error.desc())
 }
 
-/// Makes one file as `file` says. It may block for as long as the file system does, and looks at `cancel` between two entries of a tree and between two
-/// blocks of a file; `progress` gets a line every few seconds.
+/// Applies one file. It may block as long as the file system does, and checks `cancel` between two entries of a tree and between two blocks
+/// of a file; `progress` gets a line every few seconds.
 ///
 /// # Errors
-/// Why it cannot be done, in one sentence; what was done before stays.
+/// The reason in one sentence; what was done before stays.
 pub fn perform(file: &FilePlan, cancel: &AtomicBool, progress: &dyn Fn(String)) -> Result<Done, Fault> {
     let watch = Watch::new(cancel, progress, format!("{file}"));
     watch.look()?;
     let attributes = Attributes::of(file);
     let done =
-        |changed: bool, words: &str| Ok(Done { changed, words: if changed { words.to_owned() } else { "is as it should be".to_owned() } });
+        |changed: bool, words: &str| Ok(Done { changed, words: if changed { words.to_owned() } else { "is already correct".to_owned() } });
     if file.keep && !matches!(file.action, FileAction::Copy { .. } | FileAction::Remove | FileAction::Change(_)) {
         let place = PinnedPath::find(&file.path, Last::Itself)?;
         if place.is_some_and(|place| place.exists()) {
-            return Ok(Done { changed: false, words: "is there and stays as it is".to_owned() });
+            return Ok(Done { changed: false, words: "exists and is not changed".to_owned() });
         }
     }
     match &file.action {
@@ -161,14 +161,14 @@ pub fn perform(file: &FilePlan, cancel: &AtomicBool, progress: &dyn Fn(String)) 
     }
 }
 
-/// Owner and mode of what is there, and of what is below it where that is wanted.
+/// Changes owner and mode of the existing file, and of everything below it if configured.
 fn set(place: &PinnedPath, file: &FilePlan, attributes: &Attributes, watch: &Watch<'_>) -> Result<bool, Fault> {
     if file.recursive { tree::apply(place, attributes, watch) } else { attributes.of_entry(place.dir(), place.name(), place.shown()) }
 }
 
-/// Makes a directory where there is none; whether it did.
+/// Creates a directory if it is missing; returns whether it did.
 fn directory(place: &PinnedPath) -> Result<bool, Fault> {
-    let fail = |error| Fault::kernel("make the directory", place.shown(), error);
+    let fail = |error| Fault::kernel("create the directory", place.shown(), error);
     match place.stat()? {
         Some(found) if place::is_directory(&found) => Ok(false),
         Some(_) => Err(fail(Errno::ENOTDIR)),
@@ -176,12 +176,12 @@ fn directory(place: &PinnedPath) -> Result<bool, Fault> {
     }
 }
 
-/// Makes a link, in the place of another one or of a file; whether it did.
+/// Creates a link, replacing another link or a file; returns whether it did.
 fn link(place: &PinnedPath, target: &Path) -> Result<bool, Fault> {
-    let fail = |error| Fault::kernel("make the link", place.shown(), error);
+    let fail = |error| Fault::kernel("create the link", place.shown(), error);
     match place.stat()? {
         Some(found) if place::is_directory(&found) => {
-            return Err(Fault::of("make the link", place.shown(), "a directory is there; take it away first, by `remove = true`"));
+            return Err(Fault::of("create the link", place.shown(), "there is a directory; remove it first, with `remove = true`"));
         }
         Some(found) if place::is_link(&found) && nix::fcntl::readlinkat(place.dir(), place.name()).is_ok_and(|now| now == *target) => {
             return Ok(false);
@@ -197,7 +197,7 @@ fn link(place: &PinnedPath, target: &Path) -> Result<bool, Fault> {
     })
 }
 
-/// What `fstatat(2)` says of a name, links not followed; none where there is nothing.
+/// `fstatat(2)` of a name, without following links; none if it does not exist.
 fn stat(dir: impl std::os::fd::AsFd, name: &std::ffi::OsStr, shown: &Path) -> Result<Option<nix::sys::stat::FileStat>, Fault> {
     match nix::sys::stat::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(found) => Ok(Some(found)),

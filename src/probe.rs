@@ -1,4 +1,4 @@
-//! Asks one target once, within a deadline.
+//! Probes one target once, within a deadline.
 #![warn(clippy::arithmetic_side_effects)]
 
 mod bounded;
@@ -32,11 +32,11 @@ use crate::plan::target::{
 use dial::shown;
 use kept::Kept;
 
-/// A target with the connection that is kept between two questions.
+/// A target with the connection that is kept between two probes.
 #[derive(Debug)]
 pub struct Probe {
     kind: AnyProbe,
-    /// Whether the session that was kept was gone when it was last asked.
+    /// Whether the kept session was lost at the last probe.
     lost: bool,
 }
 
@@ -62,7 +62,7 @@ enum AnyProbe {
     Ready(Box<redis::ReadyProbe>),
 }
 
-/// What a question found.
+/// The result of a probe.
 struct Found {
     result: Result<(), Failure>,
     parts: Vec<EndpointResult>,
@@ -76,12 +76,12 @@ impl From<Result<(), Failure>> for Found {
 }
 
 impl Probe {
-    /// A probe of `target` that has no connection yet, where no supervisor runs.
+    /// A probe of `target` without a connection yet, if no supervisor runs.
     pub fn new(target: &Target) -> Self {
         Self::under(target, None)
     }
 
-    /// A probe of `target` that has no connection yet; the supervisor, where there is one, runs commands for it.
+    /// A probe of `target` without a connection yet; a supervisor, if there is one, runs commands for it.
     pub fn under(target: &Target, supervisor: Option<&Mailbox>) -> Self {
         let kind = match target.clone() {
             Target::Tcp(address) => AnyProbe::Tcp(tcp::TcpProbe::new(address)),
@@ -107,11 +107,11 @@ impl Probe {
         Self { kind, lost: false }
     }
 
-    /// Asks once. After `within` the question is dropped together with its connection, whatever state that is in,
-    /// so a peer that accepts and then stays silent is a [`ErrorKind::Timeout`] like any other.
+    /// Probes once. After `within` the probe is dropped together with its connection, whatever its state, so a peer that accepts and then
+    /// does not respond is an [`ErrorKind::Timeout`] like any other.
     pub async fn probe(&mut self, within: Duration) -> Outcome {
         let (began, kept) = (Instant::now(), self.kind.session());
-        // Connecting gets a little less, so that its own words come before these.
+        // Connecting gets a little less time, so that its own error comes first.
         let answered = timeout(within, self.once(within.mul_f64(0.95))).await;
         let late = |_| Found::from(Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(within)))));
         let Found { result, parts, volume } = answered.unwrap_or_else(late);
@@ -132,7 +132,7 @@ impl Probe {
         Found { parts, ..Found::from(result) }
     }
 
-    /// Whether a peer may have heard the last question. A connection that never came about was heard by nobody; only HTTP tells.
+    /// Whether a peer may have received the last request. Without a connection it has not; only HTTP reports this.
     pub fn reached(&self) -> bool {
         match &self.kind {
             AnyProbe::Http(probe) => probe.reached(),
@@ -141,13 +141,13 @@ impl Probe {
         }
     }
 
-    /// Whether the session with the server that was kept from the question before had ended by the last one: the server may have been
-    /// away in between, even where it answered. False for kinds that keep none.
+    /// Whether the session that was kept from the previous probe had ended by the last one: the server may have been down in between, even
+    /// if it answered. False for kinds that keep no session.
     pub const fn lost_session(&self) -> bool {
         self.lost
     }
 
-    /// Takes leave of a server that would complain about a connection which ends without.
+    /// Closes the session properly, for servers that log an aborted connection otherwise.
     pub async fn close(&mut self) {
         if let AnyProbe::Mysql(probe) = &mut self.kind {
             probe.close().await;
@@ -156,7 +156,7 @@ impl Probe {
 }
 
 impl AnyProbe {
-    /// Which session is kept for the next question. That with a registry is none: what is asked there is how others are.
+    /// Which session is kept for the next probe. None for a registry, whose probe is about other instances.
     fn session(&self) -> Option<u64> {
         match self {
             Self::Postgres(probe) => probe.session(),
@@ -168,7 +168,7 @@ impl AnyProbe {
         }
     }
 
-    /// While a question is open its connection belongs to the question's future: dropping that closes it.
+    /// During a probe its connection belongs to the future of the probe: dropping that closes it.
     async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         match self {
             Self::Tcp(probe) => probe.probe(within).await,

@@ -1,4 +1,4 @@
-//! When each check is asked: backing off while it is waited for, in step while running.
+//! Schedules the probes of all checks: with back-off while waiting, at a fixed interval while running.
 
 mod last_results;
 mod pace;
@@ -29,27 +29,27 @@ pub use last_results::LastResults;
 pub use pace::{Pace, delay};
 pub use processes::ProcessWatch;
 
-/// What the supervisor wants asked.
+/// The supervisor's requests to the prober.
 #[derive(Clone, Debug, Default)]
 pub struct Orders {
-    /// Also the checks that were not waited for.
+    /// Whether the checks that were not waited for run, too.
     pub all: bool,
-    /// Whether even the awaited checks are not asked yet: what they may need is being started.
+    /// Whether even the awaited checks do not run yet, because the modules that they may need are still starting.
     pub held: bool,
-    /// Grows when the awaited checks are to be asked at once, before the process is started again.
+    /// Grows when the awaited checks have to be probed at once, before a restart of the process.
     pub again: u64,
-    /// The plan that a reload has put in the place of the first one.
+    /// The plan of the last reload.
     pub plan: Option<Arc<Plan>>,
-    /// What is asked of each process.
+    /// The probes of each process.
     pub processes: BTreeMap<ProcessId, Arc<ProcessWatch>>,
-    /// What is known of peers that are not to be asked at will: whoever follows these orders next has to know it, too.
+    /// The last results of rate-limited peers, shared with the next prober task.
     pub answers: Arc<LastResults>,
 }
 
-/// Asks every check of the plan until the orders end, and sends what it finds.
+/// Probes all checks of the plan until the requests end, and sends the results.
 ///
-/// Each check has a task of its own with one question in flight, so that one that hangs delays no other.
-/// Dropping the future ends every question and closes every connection.
+/// Each check has its own task with one probe at a time, so that a hanging one delays no other. Dropping the future ends all probes and
+/// closes all connections.
 pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: Mailbox) {
     let mut tasks = JoinSet::new();
     let mut tasks_of_checks = BTreeMap::new();
@@ -66,14 +66,14 @@ pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: 
     }
 }
 
-/// What the task of a check needs.
+/// The input of the task of a check.
 struct Watcher {
     orders: watch::Receiver<Orders>,
     mailbox: Mailbox,
 }
 
 impl Watcher {
-    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that is due and has none.
+    /// Ends the tasks of removed checks, and starts one for each check of the service that should run and has none.
     fn follow(
         &self,
         plan: &Plan,
@@ -102,7 +102,7 @@ impl Watcher {
     }
 }
 
-/// Asks one check for ever, or until it is up.
+/// Probes one check forever, or until it is up.
 async fn watch_check(
     id: CheckId,
     check: CheckPlan,
@@ -117,9 +117,9 @@ async fn watch_check(
     };
     let mut began = Instant::now();
     let mut passes = 0;
-    // From then on a database that is not there is a failure.
+    // From then on a missing database is a failure.
     let mut seen = !check.creates_database;
-    // A check that nobody waits for is in step from the start.
+    // A check that is not waited for has its interval from the start.
     let mut in_step = check.wait.is_zero();
     loop {
         let next = match answers.not_yet(&check) {
@@ -135,7 +135,7 @@ async fn watch_check(
                 if !seen && outcome.reason().detail == Detail::NoDatabase {
                     if passes == 0 {
                         tracing::info!(
-                            "{}: the database is not there yet, which counts as ready because the migration creates it",
+                            "{}: the database does not exist yet, which counts as ready because the migration creates it",
                             check.name
                         );
                     }
@@ -163,7 +163,7 @@ async fn watch_check(
     }
 }
 
-/// Asks once, and notes it where somebody heard the question or may have.
+/// Probes once, and records it if the peer may have received the request.
 async fn probe_once(check: &CheckPlan, probe: &mut impl Probing, answers: &LastResults) -> Outcome {
     let mut unanswered = Unanswered { check, answers, open: true };
     let outcome = patiently(probe, check.timeout).await;
@@ -174,14 +174,14 @@ async fn probe_once(check: &CheckPlan, probe: &mut impl Probing, answers: &LastR
     outcome
 }
 
-/// Asks, and once more where the failure says nothing: nobody here ran for a part of the question's time.
+/// Probes, and repeats it if the failure means nothing because this process did not run for a part of the time.
 async fn patiently(probe: &mut impl Probing, within: Duration) -> Outcome {
     let began = Instant::now();
     let outcome = probe.probe(within).await;
     if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { probe.probe(within).await } else { outcome }
 }
 
-/// A question that is under way; dropped while it is open, nobody waits for its answer any more, and the peer may have heard it.
+/// A running probe; if it is dropped early, the peer may have received the request.
 struct Unanswered<'a> {
     check: &'a CheckPlan,
     answers: &'a LastResults,
@@ -196,14 +196,14 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Comes back when the checks are to be asked at once; never when nobody orders any more.
+/// Returns when the checks have to be probed at once; never if no more requests are possible.
 async fn ordered_again(orders: &mut watch::Receiver<Orders>, known: u64) {
     if orders.wait_for(|orders| orders.again != known).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Asks a startup check until it passes.
+/// Probes a startup check until it passes.
 async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell: impl Fn(Outcome)) {
     let mut probe = Guarded::new(target, Some(mailbox));
     let began = Instant::now();
@@ -218,15 +218,15 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
     }
 }
 
-/// Something that can be asked for an outcome.
+/// Something that can be probed.
 trait Probing: Send + 'static {
     fn probe(&mut self, within: Duration) -> impl Future<Output = Outcome> + Send;
 
-    /// Whether a peer may have heard the last question.
+    /// Whether a peer may have received the last request.
     fn reached(&self) -> bool;
 }
 
-/// A probe whose panics are outcomes; the next question starts with a new one.
+/// A probe whose panics become outcomes; the next one starts with a new probe.
 #[derive(Debug)]
 pub struct Guarded {
     target: Target,
@@ -235,12 +235,12 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// A probe of `target` that has no connection yet; see [`Probe::under`].
+    /// A probe of `target` without a connection yet; see [`Probe::under`].
     pub fn new(target: Target, supervisor: Option<Mailbox>) -> Self {
         Self { probe: Probe::under(&target, supervisor.as_ref()), target, supervisor }
     }
 
-    /// Asks once; see [`Probe::probe`].
+    /// Probes once; see [`Probe::probe`].
     pub async fn once(&mut self, within: Duration) -> Outcome {
         let began = Instant::now();
         let Some(outcome) = guarded(self.probe.probe(within)).await else {
@@ -255,7 +255,7 @@ impl Guarded {
         self.probe.lost_session()
     }
 
-    /// Takes leave of the server; see [`Probe::close`].
+    /// Closes the session; see [`Probe::close`].
     pub async fn close(&mut self) {
         self.probe.close().await;
     }
@@ -271,7 +271,7 @@ impl Probing for Guarded {
     }
 }
 
-/// The future's output; none when it panicked.
+/// The future's output; none if it panicked.
 async fn guarded<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {

@@ -1,9 +1,9 @@
-//! Children started, signalled and reaped in one place, on the one thread that waits for them.
+//! Starts, signals and reaps children, all on the thread that waits for them.
 
 pub mod capture;
 pub mod children;
 pub mod descendants;
-mod executable;
+pub mod executable;
 pub mod hooks;
 mod input;
 mod lineage;

@@ -1,4 +1,4 @@
-//! The newest snapshot and the plan that holds, swapped by pointer: a reader never locks and never waits.
+//! The newest snapshot and the current plan, swapped by pointer: a reader never locks and never waits.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::clock::{Moment, Pulse, Turns};
 use crate::plan::Plan;
 use crate::state::snapshot::{Look, Snapshot};
 
-/// What every view, the heartbeat and the log read from.
+/// The source for all views, the heartbeat and the log.
 #[derive(Debug)]
 pub struct Published {
     snapshot: ArcSwap<Snapshot>,
@@ -34,7 +34,7 @@ impl Published {
         }
     }
 
-    /// Replaces the snapshot, and the plan where a reload has; whoever sees the snapshot of a reload sees its plan.
+    /// Replaces the snapshot, and after a reload the plan; a reader that sees the snapshot of a reload also sees its plan.
     pub fn publish(&self, snapshot: Snapshot, plan: &Arc<Plan>) {
         if !Arc::ptr_eq(&self.plan.load(), plan) {
             self.plan.store(Arc::clone(plan));
@@ -43,11 +43,11 @@ impl Published {
         self.changed.notify_waiters();
     }
 
-    /// Comes back with what `found` yields, once it yields something of the newest snapshot.
+    /// Returns the result of `found` as soon as it returns one for the newest snapshot.
     pub async fn until<T>(&self, found: impl Fn(&Snapshot) -> Option<T>) -> T {
         loop {
             let mut changed = pin!(self.changed.notified());
-            // From here on no change is missed, so that it is looked at the snapshot afterwards.
+            // Subscribe first, then read the snapshot, so that no change is missed.
             changed.as_mut().enable();
             if let Some(found) = found(&self.snapshot.load()) {
                 return found;
@@ -56,12 +56,12 @@ impl Published {
         }
     }
 
-    /// The plan that holds now.
+    /// The current plan.
     pub fn plan(&self) -> Arc<Plan> {
         self.plan.load_full()
     }
 
-    /// The newest snapshot and the circumstances of this look at it.
+    /// The newest snapshot, and the time and pulse for its assessment.
     pub fn look(&self) -> (Arc<Snapshot>, Look) {
         let now = Moment::now();
         let look =
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_the_snapshot_that_it_waits_for() {
+    async fn a_waiter_is_woken_by_the_snapshot_that_it_waits_for() {
         let first = Lifecycle::new(plan(), Moment::now()).snapshot().clone();
         let published = Arc::new(Published::new(first.clone(), plan()));
         let waiting = Arc::clone(&published);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_replaced_with_the_snapshot_that_tells_of_it() {
+    fn a_plan_is_replaced_together_with_its_snapshot() {
         let (first, second) = (plan(), plan());
         let snapshot = Lifecycle::new(plan(), Moment::now()).snapshot().clone();
         let published = Published::new(snapshot.clone(), Arc::clone(&first));

@@ -1,31 +1,31 @@
-//! A string that cannot be printed, and the scrubbing of texts that may hold one.
+//! A string that cannot be printed, and the masking of secrets in texts.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stands wherever a secret would.
+/// The replacement of a secret.
 pub const MASK: &str = "***";
 
-/// How a value is encoded inside a URL: all but the unreserved characters of RFC 3986.
+/// The encoding of a value in a URL: everything except the unreserved characters of RFC 3986.
 pub const URL_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The same with the characters of a path that has segments.
+/// The same for a path with segments.
 pub const URL_SEGMENTS: &AsciiSet = &URL_VALUE.remove(b'/').remove(b':').remove(b'@');
 
-/// Values shorter than this are not searched for in texts: masking every `app` would make logs unreadable.
+/// Shorter values are not masked in texts: masking every `app` would make logs unreadable.
 const SHORTEST_SCRUBBED: usize = 6;
 
-/// Every secret of this process, raw and percent-encoded, so that [`scrub`] finds it in a dependency's words, too.
+/// Every secret of this process, raw and percent-encoded, so that [`scrub`] also finds it in the texts of dependencies.
 static KNOWN: RwLock<Vec<Box<str>>> = RwLock::new(Vec::new());
 
-/// A password, token or key: no `Display`, a `Debug` that shows nothing, compared only on purpose.
+/// A password, token or key: no `Display`, a `Debug` that shows nothing, and an explicit comparison.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Takes `value` into custody; from here on [`scrub`] masks it wherever it turns up.
+    /// Registers `value`; from here on [`scrub`] masks it in every text.
     pub fn new(value: impl Into<String>) -> Self {
         let value: Box<str> = value.into().into_boxed_str();
         if value.len() >= SHORTEST_SCRUBBED {
@@ -36,18 +36,19 @@ impl Secret {
                     known.push(form);
                 }
             }
-            // The longest first, so that a secret that contains another is masked whole.
+            // The longest first, so that a secret that contains another one is masked completely.
             known.sort_by_key(|form| std::cmp::Reverse(form.len()));
         }
         Self(value)
     }
 
-    /// Hides `value` without having [`scrub`] search for it: for what may hold a secret and mostly is none, as a health check's URL.
+    /// Hides `value` without registering it for [`scrub`]: for values that may contain a secret but usually do not, such as the URL of a
+    /// check.
     pub fn unlisted(value: impl Into<String>) -> Self {
         Self(value.into().into_boxed_str())
     }
 
-    /// The value itself, for the one call that needs it.
+    /// The value itself, for the call that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -75,7 +76,7 @@ pub fn scrub(text: &str) -> String {
     mask_assignments(&mask_userinfo(&clean))
 }
 
-/// `scheme://user:password@host` becomes `scheme://user:***@host`, also where the password holds a `/`.
+/// `scheme://user:password@host` becomes `scheme://user:***@host`, also if the password contains a `/`.
 fn mask_userinfo(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -85,7 +86,7 @@ fn mask_userinfo(text: &str) -> String {
         let word = &tail[..tail.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>')).unwrap_or(tail.len())];
         let authority = word.split('/').next().unwrap_or_default();
         let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        // What stands behind the colon is a password when an `@` follows it, or when it is no port and an `@` follows later.
+        // The text after the colon is a password if an `@` follows it, or if it is not a port and an `@` follows later.
         let userinfo = match (authority.rfind('@'), authority.split_once(':')) {
             (Some(at), _) => Some(&authority[..at]),
             (None, Some((_, behind))) if !authority.starts_with('[') && !is_port(behind) => word.rfind('@').map(|at| &word[..at]),
@@ -101,11 +102,12 @@ fn mask_userinfo(text: &str) -> String {
     clean
 }
 
-/// `password=…`, `token=…`, `secret=…`, `api_key=…` and `Bearer …` lose their values. One pass, however long the text.
+/// `password=…`, `token=…`, `secret=…`, `api_key=…` and `Bearer …` lose their values. One pass over the text.
 fn mask_assignments(text: &str) -> String {
     const MARKS: [&str; 7] = ["password=", "passwd=", "pwd=", "token=", "secret=", "api_key=", "bearer "];
-    // Most words have none of them, and a port that refuses is asked a hundred times.
-    if !text.contains('=') && !text.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"bearer ")) {
+    // Most texts have none of them, and a refused port is probed a hundred times.
+    let is_bearer = |word: &[u8]| matches!(word, [b'b' | b'B', ..]) && word.eq_ignore_ascii_case(b"bearer ");
+    if !text.contains('=') && !text.as_bytes().windows(7).any(is_bearer) {
         return text.to_owned();
     }
     let lower = text.to_ascii_lowercase();

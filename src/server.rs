@@ -1,20 +1,22 @@
-//! Serves the views over HTTP on TCP and on a unix socket, from a thread and a runtime of its own.
+//! Serves the views over HTTP on TCP and on a unix socket, on a separate thread and runtime.
 //!
-//! A request is answered from the newest snapshot without a check, a look-up or a disk, so an answer takes the same time whatever
-//! hangs elsewhere. Whoever connects and says nothing is cut after [`HEAD_TIMEOUT`], whoever does not read after as long, and when
-//! [`MOST_CONNECTIONS`] are open the newest one takes the place of the one that was answered the longest ago.
+//! A request is answered from the newest snapshot without a probe, a name lookup or disk access, so a response takes the same time whatever
+//! hangs elsewhere. A client that sends nothing is disconnected after [`HEAD_TIMEOUT`], one that does not read after the same time, and
+//! when [`MOST_CONNECTIONS`] are open a new one replaces the one whose last response is the oldest.
 //!
-//! A flood costs only those who flood: an answer is rendered once for all who may share it, long ones on a thread of their own; each
-//! connection has one answer a turn, a long one piece by piece; and all long ones together have half of this thread's time.
+//! A flood delays only its senders: a response is rendered once for all clients that may share it, long ones on a separate thread; each
+//! connection gets one response per turn, a long one piece by piece; and all long ones together get half of this thread's time.
 
 mod body;
 mod connections;
 mod control;
 mod fair;
 mod figures;
+mod handler;
 mod hosts;
 mod listeners;
 pub mod own;
+mod recent;
 mod renderer;
 mod response_cache;
 #[cfg(test)]
@@ -27,10 +29,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::Either;
+use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
@@ -43,26 +46,27 @@ use tokio::task::JoinSet;
 use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
-use crate::view::{self, DetailAccess, Request};
-use body::Pieces;
+use crate::view::DetailAccess;
 use connections::{Accept, Connections, Peer, Usage};
 use control::OrderLimits;
 use fair::{Budget, Impatient, Patience};
-use renderer::{RenderRequest, Renderer};
-use response_cache::{ResponseCache, SharedResponse};
+use handler::answer;
+use recent::Recent;
+use renderer::Renderer;
+use response_cache::ResponseCache;
 
 pub use listeners::{BindError, Listeners};
 
-/// How long a request's head may take, and how long a kept connection may idle.
+/// How long a request's header may take, and how long a kept connection may be idle.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest head that is read; a longer one is answered 431.
+/// The maximum size of a request header; a longer one gets 431.
 pub const LONGEST_HEAD: usize = 8 * 1024;
 
-/// Open connections a listener, so that a flood on one does not shut out the other.
+/// The maximum number of connections per listener, so that a flood on one does not block the other.
 pub const MOST_CONNECTIONS: usize = 64;
 
-/// Does what `POST /control/target` asks for and answers with an HTTP status and a JSON document, some time later.
+/// Handles `POST /control/target` and returns an HTTP status and a JSON document, some time later.
 pub type Controller = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = (u16, String)> + Send>> + Send + Sync>;
 
 /// What every connection needs.
@@ -70,17 +74,19 @@ struct Shared {
     plan: Arc<HealthPlan>,
     published: Arc<Published>,
     controller: Option<Controller>,
-    /// For the orders whose end is waited for.
+    /// The slots for waiting control requests.
     rooms: OrderLimits,
-    /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
+    /// The second of the last logged refusal, to limit the log lines.
     refused: AtomicU64,
-    /// The answers to probes; this thread alone asks for them.
+    /// The cached responses to probes, used only on this thread.
     response_cache: Mutex<ResponseCache>,
+    /// The recent responses of this thread and of that for long ones; only this thread uses them.
+    recent: Mutex<Recent>,
     renderer: Renderer,
     budget: Budget,
 }
 
-/// Answers health questions until the process ends, or until the runtime cannot be built.
+/// Serves health requests until the process ends, or until the runtime cannot be built.
 ///
 /// It blocks its thread. After a panic the caller may call it again with a [clone](Listeners::try_clone) of the listeners that it kept.
 pub fn serve(
@@ -96,6 +102,7 @@ pub fn serve(
         rooms: OrderLimits::default(),
         refused: AtomicU64::new(0),
         response_cache: Mutex::default(),
+        recent: Mutex::default(),
         renderer: Renderer::new(Arc::clone(&published)),
         budget: Budget::default(),
         published,
@@ -110,7 +117,7 @@ pub fn serve(
         if let Some(listener) = unix {
             accepting.spawn(async move { accept(listener, &shared).await });
         }
-        // None of them ends but by a panic, which is the caller's.
+        // Each of them ends only by a panic, which the caller handles.
         while let Some(ended) = accepting.join_next().await {
             if let Err(fault) = ended
                 && fault.is_panic()
@@ -139,7 +146,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
         usage.touch();
         let (shared, usage) = (&shared, &usage);
         async move {
-            // However many questions wait on this connection, the others have their turn first.
+            // However many requests wait on this connection, the others have their turn first.
             if usage.has_answered() {
                 tokio::task::yield_now().await;
             }
@@ -163,7 +170,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
     let mut conversation = pin!(protocol.serve_connection(TokioIo::new(Impatient::new(stream, Patience::default())), service));
-    // A peer that breaks off or talks nonsense has been told so already, where that was possible.
+    // A peer that disconnects or sends nonsense has already got an error, if that was possible.
     let _ = poll_fn(|context| {
         usage.turn();
         let began = Moment::now();
@@ -177,90 +184,31 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     .await;
 }
 
-async fn answer(
-    request: &hyper::Request<Incoming>,
-    peer: Peer,
-    shared: &Shared,
-    usage: &Usage,
-) -> Result<hyper::Response<Pieces>, hyper::http::Error> {
-    let began = Moment::now();
-    let headers = request.headers();
-    let (method, path) = (request.method().as_str(), request.uri().path());
-    let (route, long) = (view::route_of(path), view::is_long(path));
-    usage.sending_long(long);
-    let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
-    let rendered = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
-        SharedResponse::from(view::Response::new(status, view::TEXT, sentence.to_owned()))
-    } else if let Some(refusal) = view::token_in_query(request.uri().query().unwrap_or_default()) {
-        SharedResponse::from(refusal)
-    } else {
-        let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        let question = Request {
-            method,
-            path,
-            query: request.uri().query().unwrap_or_default(),
-            accept: &accept.join(","),
-            authorized: is_authorized(&shared.plan, peer == Peer::Trusted, headers),
-            access: access(&shared.plan),
-            views: if peer == Peer::Network { shared.plan.views } else { shared.plan.views.all() },
-            figures: None,
-        };
-        let found = if long { shared.long(&question, peer == Peer::Trusted).await } else { shared.short(&question) };
-        if found.status == 404 { found } else { view::instead(method).map_or(found, SharedResponse::from) }
-    };
-    figures::observe(route, method, rendered.status, Moment::now().since(began));
-    let mut response = head(rendered.status, rendered.content_type, rendered.text.bytes().len());
-    for (name, value) in rendered.headers {
-        response = response.header(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    let body = if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(rendered.text, usage.connection()) };
-    response.body(body)
+/// The whole response.
+fn response<B>(status: u16, head: HeaderMap, body: B) -> Result<hyper::Response<B>, hyper::http::Error> {
+    let mut response = hyper::Response::new(body);
+    *response.status_mut() = hyper::StatusCode::from_u16(status)?;
+    *response.headers_mut() = head;
+    Ok(response)
 }
 
-/// The head that all answers share.
-fn head(status: u16, content_type: &'static str, length: usize) -> hyper::http::response::Builder {
-    let response = hyper::Response::builder()
-        .status(status)
-        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
-        .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
-        // Nothing here is for other sites' pages to embed, and there is no CORS header that would let them read it.
-        .header(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+/// The headers that all responses share.
+fn head(status: u16, content_type: &'static str, length: usize) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(8);
+    let mut put = |name, value| _ = head.insert(name, HeaderValue::from_static(value));
+    put(header::CACHE_CONTROL, "no-store");
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // Pages of other sites must not embed anything here, and no CORS header allows them to read it.
+    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     // RFC 9110, 8.6: a 204 has no length; a HEAD has that of its GET.
-    if status == 204 {
-        return response;
+    if status != 204 {
+        put(header::CONTENT_TYPE, content_type);
+        head.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    response.header(header::CONTENT_TYPE, HeaderValue::from_static(content_type)).header(header::CONTENT_LENGTH, HeaderValue::from(length))
+    head
 }
 
-impl Shared {
-    /// A probe's answer, at once.
-    fn short(&self, question: &Request<'_>) -> SharedResponse {
-        let (snapshot, look) = self.published.look();
-        self.response_cache.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
-    }
-
-    /// A long answer, rendered on the thread for those, when it is the turn of one.
-    async fn long(&self, question: &Request<'_>, trusted: bool) -> SharedResponse {
-        let wait = self.budget.wait(Moment::now());
-        if !trusted && !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        let question = RenderRequest {
-            path: question.path.to_owned(),
-            query: question.query.to_owned(),
-            accept: question.accept.to_owned(),
-            authorized: question.authorized,
-            access: question.access,
-            views: question.views,
-            figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
-        };
-        let sentence = "too many ask for this; probes are answered all the same\n";
-        let too_many = || SharedResponse::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
-        self.renderer.render(question, trusted).await.unwrap_or_else(too_many)
-    }
-}
-
-/// How who may not see private texts gets to see them.
+/// How a client without access to private texts can get it.
 fn access(plan: &HealthPlan) -> DetailAccess {
     match plan.details {
         Details::Never => DetailAccess::Never,
@@ -273,8 +221,9 @@ fn has_token(plan: &HealthPlan) -> bool {
     plan.token.as_ref().is_some_and(|token| !token.is_empty())
 }
 
-/// Whether the asker may see private texts: a trusted peer, the token's bearer or who gave it to the page's form, unless it asks for less (RFC 7240).
-fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
+/// Whether the client may see private texts: a trusted peer, or one with the token or the page's cookie, unless it requests less (RFC
+/// 7240).
+fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
     }
@@ -285,14 +234,14 @@ fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -
     }
 }
 
-fn bears_token(plan: &HealthPlan, headers: &hyper::HeaderMap) -> bool {
+fn bears_token(plan: &HealthPlan, headers: &HeaderMap) -> bool {
     let Some(token) = plan.token.as_ref().filter(|token| !token.is_empty()) else { return false };
     let Some(sent) = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) else { return false };
     let Some((scheme, sent)) = sent.split_at_checked("Bearer ".len()) else { return false };
     scheme.eq_ignore_ascii_case(b"Bearer ") && same(sent, token.expose().as_bytes())
 }
 
-/// Compares without telling by the time it takes where two texts differ, or whether their lengths do.
+/// Compares in constant time, also for different lengths.
 fn same(left: &[u8], right: &[u8]) -> bool {
     let (left, right) = (Sha256::digest(left), Sha256::digest(right));
     std::hint::black_box(left.iter().zip(right.iter()).fold(0, |difference, (left, right)| difference | (left ^ right))) == 0

@@ -1,4 +1,4 @@
-//! What the supervisor knows of one run, and the only place where that changes.
+//! The state of one run, and the only place where it changes.
 
 pub mod check;
 pub mod event;

@@ -1,7 +1,7 @@
-//! The loop of one run: take an event, let the reducer decide, publish what is known, perform what was decided.
+//! The main loop of a run: take an event, call the reducer, publish the snapshot, perform the effects.
 //!
-//! It blocks in one `poll(2)` for signals, messages and timers. It shares nothing with the threads that talk to the network, so
-//! that a fault there cannot cost a signal or an exit status.
+//! It blocks in one `poll(2)` for signals, messages and timers. It shares nothing with the threads that use the network, so that an error
+//! there cannot lose a signal or an exit status.
 
 pub mod background;
 mod exec_probes;
@@ -18,6 +18,7 @@ mod timers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use crate::process::signals::Signals;
 use crate::process::spawn::InheritedEnvironment;
 use crate::published::Published;
 use crate::server::{self, Controller, Listeners};
-use crate::state::event::{Event, LockNews, ProcessId};
+use crate::state::event::{Effect, Event, LockNews, ProcessId};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::transition::Transition;
 use crate::sys;
@@ -49,12 +50,12 @@ use remaining::Remaining;
 use systemd_notifier::SystemdNotifier;
 use timers::Timers;
 
-/// Processor time after which a turn takes no further event, so that signals and ends are looked for again.
+/// Processor time after which a turn takes no further event, so that signals and ended processes are checked again.
 const SHARE: Duration = Duration::from_millis(1);
 
 /// One run in progress.
 struct Supervisor {
-    /// It has the plan, which a reload changes; everybody else looks at that one.
+    /// It has the plan, which a reload changes; all other code reads it from here.
     lifecycle: Lifecycle,
     children: Children,
     exec_probes: ExecProbes,
@@ -66,24 +67,24 @@ struct Supervisor {
     timers: Timers,
     gaps: Gaps,
     queue: VecDeque<Event>,
-    /// How many news of spawns stand at the queue's front.
+    /// The number of spawn results at the front of the queue.
     news: usize,
     published: Arc<Published>,
     background: Background,
     event_log: EventLog,
-    /// What the migration gets into its environment besides its plan's.
+    /// Further variables for the migration, besides those of its plan.
     lock_environment: Vec<(String, String)>,
-    /// Whose groups' end is awaited.
+    /// The processes whose group has to become empty.
     awaited_groups: Vec<ProcessId>,
-    /// Whether children may have ended that were not reaped yet, because they were too many for one turn.
+    /// Whether there may be more ended children than one turn could reap.
     unreaped: bool,
-    /// How often was read what a process said before its watchdog, which has run out, counts.
+    /// How often notifications were read before an expired watchdog counts.
     reads: BTreeMap<ProcessId, u32>,
 }
 
-/// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
-/// With `sources`, orders are taken over the unix socket, and a reload reads from there. Comes with the time that is left for a slow
-/// reader of the last line.
+/// Runs the plan to its end. All signals must be blocked; the health endpoint works from the first moment on. With `sources`, control
+/// requests are accepted over the unix socket, and a reload reads from there. Also returns the time that is left for a slow reader of the
+/// last line.
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
@@ -108,7 +109,8 @@ pub fn run(
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
-    let supervisor = Supervisor {
+    // It ends with this process, which frees everything at once; dropping it would first wake threads to end them.
+    let mut supervisor = ManuallyDrop::new(Supervisor {
         reports: BTreeMap::new(),
         memory: OutOfMemory::new(now),
         remaining: Remaining::default(),
@@ -128,7 +130,7 @@ pub fn run(
         awaited_groups: Vec::new(),
         unreaped: false,
         reads: BTreeMap::new(),
-    };
+    });
     Ok(supervisor.turn(&signals, &inbox))
 }
 
@@ -136,19 +138,19 @@ fn controller(control: Arc<Control>) -> Controller {
     Arc::new(move |target| {
         let control = Arc::clone(&control);
         Box::pin(async move {
-            // A task of its own: an order that was begun is given even when nobody waits for it any more.
+            // A separate task, so that a begun request continues even if its client no longer waits.
             let taking = Arc::clone(&control);
             match tokio::spawn(async move { taking.take(&target).await }).await {
                 Ok(taken) => control.answer(taken).await,
-                Err(_) => (500, "{\"exit\":70,\"sentence\":\"the order failed; see the log\"}\n".to_owned()),
+                Err(_) => (500, "{\"exit\":70,\"sentence\":\"the request failed; see the log\"}\n".to_owned()),
             }
         })
     })
 }
 
 impl Supervisor {
-    /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
-    fn turn(mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
+    /// Loops until an exit effect. After the first spawn nothing here may fail: every error is only logged.
+    fn turn(&mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
         let mut began = processor_time();
         loop {
             if self.work() {
@@ -159,7 +161,7 @@ impl Supervisor {
                 let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                     code: 70,
                     sentence: "no end was decided".to_owned(),
-                    as_asked: false,
+                    as_requested: false,
                 });
                 return (ending, output::last_words(Moment::now(), stop));
             }
@@ -183,7 +185,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes the events that wait, for a bounded time: then signals and ends are looked for again. True when the run is over.
+    /// Handles queued events for a limited time, before signals and ended processes are checked again. True if the run is over.
     fn work(&mut self) -> bool {
         let began = processor_time();
         while let Some(event) = self.next_event() {
@@ -197,7 +199,7 @@ impl Supervisor {
         false
     }
 
-    /// What happened next. A timer that has run out comes last: what happened before may have stopped it or armed it anew.
+    /// The next event. An expired timer comes last, because an earlier event may have disarmed or reset it.
     fn next_event(&mut self) -> Option<Event> {
         if let Some(event) = self.queue.pop_front() {
             return Some(event);
@@ -210,10 +212,10 @@ impl Supervisor {
         Some(Event::Elapsed(timer))
     }
 
-    /// Takes one event in; true when the run is over.
+    /// Handles one event; true if the run is over.
     fn take(&mut self, event: Event) -> bool {
         let now = Moment::now();
-        // Nobody else publishes, so this is what the reducer knows until it has taken the event in.
+        // Only this loop publishes, so this is the state of the reducer before the event.
         let (before, _) = self.published.look();
         if let Event::Signalled(number) = event {
             debug!("got {}", crate::exit::signal_name(number));
@@ -230,8 +232,13 @@ impl Supervisor {
             debug!("{machine}: {from} -> {to}");
         }
         self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
+        let mut effects = effects.into_iter().peekable();
+        // The effects come before their log lines, because others wait for them; the lines are written at the end of the turn anyway.
+        while let Some(effect) = effects.next_if(Effect::is_urgent) {
+            self.perform(effect, now);
+        }
         self.event_log.record(&before, self.lifecycle.snapshot(), now);
         self.systemd.notify(&before, self.lifecycle.snapshot());
-        effects.into_iter().any(|effect| self.perform(effect, now))
+        effects.any(|effect| self.perform(effect, now))
     }
 }

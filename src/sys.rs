@@ -1,13 +1,13 @@
-//! The few calls that need `unsafe`: raw signal masks, waiting for any child, and what a child does between fork and exec.
+//! The few calls that need `unsafe`: raw signal masks, waiting for any child, and the code of a child between fork and exec.
 //!
-//! Raw system calls are used for signals because musl's wrappers keep 32 to 34 to themselves: its `sigfillset` leaves them
-//! out and its `sigaction` refuses them, so that a stray signal 34 would end a PID 1 that relied on them. `waitpid` and `kill`
-//! are called here and not through nix because its `Signal` knows no real-time signals, and a child killed by one would lose
-//! its status.
+//! Raw system calls are used for signals because musl's wrappers reserve 32 to 34: its `sigfillset` excludes them and its `sigaction`
+//! refuses them, so a stray signal 34 would end a PID 1 that relied on them. `waitpid` and `kill` are called here and not through nix
+//! because its `Signal` knows no real-time signals, and a child killed by one would lose its status.
 #![allow(unsafe_code)]
 
 pub mod command;
 pub mod descriptors;
+pub mod now;
 pub mod peer;
 pub mod start;
 
@@ -24,11 +24,11 @@ type KernelSet = u64;
 /// The highest signal number of Linux.
 pub const LAST_SIGNAL: i32 = 64;
 
-/// Replaces the calling thread's mask and returns the old one; the kernel leaves KILL and STOP out by itself.
+/// Replaces the calling thread's mask and returns the old one; the kernel ignores KILL and STOP.
 fn set_mask(mask: KernelSet) -> KernelSet {
     let mut old: KernelSet = 0;
-    // SAFETY: both pointers are to live 8-byte integers and the size passed is 8, as rt_sigprocmask(2) wants it; the call can
-    // only fail for a bad pointer or size. It is async-signal-safe.
+    // SAFETY: both pointers are to live 8-byte integers and the size passed is 8, as rt_sigprocmask(2) requires; the call can only fail for
+    // a bad pointer or size. It is async-signal-safe.
     unsafe {
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<KernelSet>());
     }
@@ -37,8 +37,8 @@ fn set_mask(mask: KernelSet) -> KernelSet {
 
 /// Blocks all 64 signals in this thread and in every thread it starts.
 ///
-/// Every thread calls it once more at its start, and so does the first one after starting another: musl unblocks 33 in each new
-/// thread, and 33 and 34 in the one that starts the first.
+/// Every thread calls it again at its start, and so does the first one after starting another: musl unblocks 33 in each new thread, and 33
+/// and 34 in the thread that starts the first one.
 pub extern "C" fn block_every_signal() {
     set_mask(KernelSet::MAX);
 }
@@ -81,7 +81,7 @@ const OF_MUSL: std::ops::RangeInclusive<i32> = 32..=34;
 #[repr(C)]
 struct KernelAction([u64; 4]);
 
-/// The handler of a signal; none for a number that has none.
+/// The handler of a signal; none for an invalid number.
 fn handler(number: i32) -> Option<u64> {
     let mut action = KernelAction::default();
     // SAFETY: the old action is written to a live buffer of at least its size; a null new action changes nothing.
@@ -99,11 +99,11 @@ fn set_handler(number: i32, handler: usize) {
     };
 }
 
-/// Sets every inherited "ignore" back to the default, so that children start with clean dispositions and can be waited for.
+/// Resets every inherited "ignore" to the default, so that children start with default dispositions and can be waited for.
 ///
-/// An inherited SIGCHLD=ignore makes the kernel reap children itself and lose their status. SIGPIPE stays as it is: std has
-/// set it to "ignore" for us, and the start of a child sets it back. musl's own three become "ignore": its first
-/// `pthread_create` unblocks them, and until [`block_every_signal`] is called again one of them would end us.
+/// With an inherited SIGCHLD=ignore the kernel would reap children itself and lose their status. SIGPIPE is not changed: std has set it to
+/// "ignore" for us, and the start of a child resets it. The three reserved by musl become "ignore": its first `pthread_create` unblocks
+/// them, and until [`block_every_signal`] is called again one of them would end us.
 pub fn reset_dispositions() {
     for number in (1..=LAST_SIGNAL).filter(|number| *number != libc::SIGPIPE) {
         if OF_MUSL.contains(&number) {
@@ -122,7 +122,7 @@ fn clean_dispositions() {
     }
 }
 
-/// Gives signals up for a program that this process is about to become: all at their default, none blocked.
+/// Prepares the signals for the program that this process is about to execute: all at their default, none blocked.
 pub fn release_signals() {
     for number in (1..=LAST_SIGNAL).filter(|number| handler(*number) == Some(libc::SIG_IGN as u64)) {
         set_handler(number, libc::SIG_DFL);
@@ -130,7 +130,7 @@ pub fn release_signals() {
     unblock_every_signal();
 }
 
-/// Makes orphaned descendants our children, so that they can be signalled and reaped without being PID 1.
+/// Makes this process the reaper of its orphaned descendants, so that they can be signalled and reaped without being PID 1.
 pub fn become_subreaper() -> io::Result<()> {
     // SAFETY: PR_SET_CHILD_SUBREAPER takes one integer and touches no memory of ours.
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
@@ -141,12 +141,12 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// One answer of `waitpid(2)` for any child.
+/// One result of `waitpid(2)` for any child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaped {
     /// This child ended and is reaped.
     Child(i32, Ended),
-    /// This child was stopped by this signal.
+    /// This child was suspended by this signal.
     Stopped(i32, i32),
     /// Children are left and none has ended.
     AllRunning,
@@ -154,7 +154,7 @@ pub enum Reaped {
     NoChild,
 }
 
-/// Reaps one ended child, or tells of one that was stopped, without waiting.
+/// Reaps one ended child, or returns a suspended one, without waiting.
 pub fn reap() -> Reaped {
     let mut status: libc::c_int = 0;
     // SAFETY: the status is written to a live integer.
@@ -169,7 +169,7 @@ pub fn reap() -> Reaped {
     }
 }
 
-/// How this child ended; none while it runs and nobody asked to `wait`, or when it is no child of ours.
+/// How this child ended; none while it runs (without `wait`), or if it is not our child.
 pub fn reap_one(pid: i32, wait: bool) -> Option<Ended> {
     let mut status: libc::c_int = 0;
     // SAFETY: the status is written to a live integer.
@@ -182,8 +182,8 @@ pub fn reap_one(pid: i32, wait: bool) -> Option<Ended> {
 /// Sends a signal to a process, or to the group of that number when `pid` is negative.
 ///
 /// # Errors
-/// `ESRCH` when nothing of that number is left, `EPERM` when it belongs to somebody else. A `pid` of 0, 1 or -1 is refused as
-/// `EINVAL`: those mean our own group, init and everybody.
+/// `ESRCH` if there is no such process or group, `EPERM` if it belongs to another user. A `pid` of 0, 1 or -1 is refused with `EINVAL`:
+/// those mean our own group, init and all processes.
 pub fn send(pid: i32, number: i32) -> io::Result<()> {
     if matches!(pid, -1..=1) {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -192,22 +192,22 @@ pub fn send(pid: i32, number: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, number) })
 }
 
-/// Whether nothing has this number, as for [`send`]: neither a process nor, below 0, a group.
+/// Whether there is no process, or for a negative number no group, with this number, as for [`send`].
 pub fn is_free(pid: i32) -> bool {
     send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
-/// Sends a signal to every process of the pid namespace but ourselves, where we are its first process and it is not the host's.
+/// Sends a signal to all other processes of the pid namespace, if we are its first process and it is not the host's.
 ///
-/// Whoever is there was started by us, by what we started, or into our container: nobody else can be meant.
+/// All processes there were started by us, by our descendants, or into our container.
 pub fn send_to_everybody(number: i32) {
     if own_ids().0 == 1 {
-        // SAFETY: kill(2) takes two integers; -1 is everybody whom we may signal, never ourselves (kill(2)).
+        // SAFETY: kill(2) takes two integers; -1 means all processes that we may signal, except ourselves (kill(2)).
         unsafe { libc::kill(-1, number) };
     }
 }
 
-/// Columns and rows of this terminal; none where it is no terminal, or one that does not say.
+/// Columns and rows of this terminal; none if it is not a terminal, or unknown.
 pub fn terminal_size(terminal: BorrowedFd<'_>) -> Option<(usize, usize)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize, and the pointer is to a live one.
@@ -226,9 +226,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_but_one_process_or_one_group_can_be_meant() {
+    fn only_one_process_or_one_group_can_be_signalled() {
         for pid in [-1, 0, 1] {
-            // Signal 0 would reach nobody, should this ever be let through.
+            // Signal 0 is harmless, should the check ever fail.
             assert_eq!(send(pid, 0).unwrap_err().raw_os_error(), Some(libc::EINVAL), "{pid}");
         }
         assert!(send(own_ids().0, 0).is_ok());

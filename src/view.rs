@@ -1,7 +1,7 @@
-//! A snapshot as somebody's document: one path table, and what every answer has in common.
+//! The views of a snapshot: the dispatch by path, and what all responses have in common.
 //!
-//! A view is a pure function of the snapshot, the moment of the look and a few facts about the request. No view runs a check,
-//! looks at a clock or takes a lock, so no two of them can disagree.
+//! A view is a pure function of the snapshot, the time and a few facts about the request. No view runs a check, reads a clock or takes a
+//! lock, so views cannot contradict each other.
 
 mod accept;
 mod actuator;
@@ -38,31 +38,31 @@ use figures::Figures;
 use path::{Endpoint, View};
 pub use path::{is_long, route_of};
 
-/// The type of plain answers.
+/// The content type of plain text.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The type of JSON answers.
+/// The content type of JSON.
 pub const JSON: &str = "application/json";
 
-/// Bytes that the text of a Kubernetes endpoint may have before it lists failures first and counts the rest: the kubelet cuts at 10 KiB.
+/// The size of a Kubernetes endpoint's text in bytes from which it lists failures first and counts the rest: the kubelet cuts at 10 KiB.
 pub const LONGEST_BODY: usize = 8 * 1024;
 
-/// What may be asked with; `HEAD` is answered as `GET`, and whoever sends the answer leaves the body out.
+/// The allowed methods; `HEAD` is handled like `GET`, and the server omits the body.
 const ALLOW: (&str, &str) = ("allow", "GET, HEAD, OPTIONS");
 
-/// How somebody who sees no details gets to see them.
+/// How a client without details can get them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DetailAccess {
-    /// Over the unix socket alone, as root or portcullis' own user: there is no token.
+    /// Only over the unix socket, as root or portcullis' own user: there is no token.
     #[default]
     Local,
     /// By the token, too: as `Authorization: Bearer`, or by the page's form.
     Token,
-    /// Nobody does.
+    /// Not at all.
     Never,
 }
 
-/// The facts of a request that an answer may depend on.
+/// The facts of a request that a response may depend on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     /// The method, in capitals.
@@ -71,19 +71,19 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The query as it was sent, without the question mark.
     pub query: &'a str,
-    /// The `Accept` header; it may change the syntax of an answer, never its meaning.
+    /// The `Accept` header; it may change the syntax of a response, never its meaning.
     pub accept: &'a str,
-    /// Whether the asker may see private texts.
+    /// Whether the client may see private texts.
     pub authorized: bool,
-    /// How who may not gets to see them; only the page tells it.
+    /// How it can get access otherwise; only the page shows this.
     pub access: DetailAccess,
-    /// What is answered at all.
+    /// The enabled views.
     pub views: Views,
-    /// What the server knows of itself; only `/metrics` tells it.
+    /// The metrics of the server itself; only `/metrics` shows them.
     pub figures: Option<&'a Figures>,
 }
 
-/// An answer, but for the headers that all answers share (`Cache-Control`, `X-Content-Type-Options`, `Content-Length`).
+/// A response, without the headers that all responses share (`Cache-Control`, `X-Content-Type-Options`, `Content-Length`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
@@ -97,33 +97,33 @@ pub struct Response {
 }
 
 impl Response {
-    /// An answer without further headers.
+    /// A response without further headers.
     pub fn new(status: u16, content_type: &'static str, body: String) -> Self {
         Self { status, content_type, headers: Vec::new(), body }
     }
 
-    /// An answer that is a JSON document.
+    /// A response with a JSON document.
     pub fn document(status: u16, content_type: &'static str, document: &impl Serialize) -> Self {
         match serde_json::to_string(document) {
             Ok(body) => Self::new(status, content_type, body),
-            // Every key of a view's document is a string, so that this is a fault of ours.
-            Err(_) => Self::new(500, TEXT, "the answer could not be composed\n".to_owned()),
+            // Every key of a view's document is a string, so this would be an internal error.
+            Err(_) => Self::new(500, TEXT, "the response could not be composed\n".to_owned()),
         }
     }
 
-    /// The answer where there is no such path.
+    /// The response for an unknown path.
     pub fn not_found() -> Self {
         Self::new(404, TEXT, "404 page not found\n".to_owned())
     }
 }
 
-/// Answers a request: the one table of all paths.
+/// Handles a request: the dispatch of all paths.
 pub fn route(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Response {
     let found = find(snapshot, look, request).unwrap_or_else(Response::not_found);
     if found.status == 404 { found } else { instead(request.method).unwrap_or(found) }
 }
 
-/// What is told in place of a view that is there, for a method that does not ask for it.
+/// The response instead of an existing view, for methods other than GET and HEAD.
 pub fn instead(method: &str) -> Option<Response> {
     match method {
         "GET" | "HEAD" => None,
@@ -132,7 +132,7 @@ pub fn instead(method: &str) -> Option<Response> {
     }
 }
 
-/// The view at the request's path, whatever its method; none where there is none.
+/// The view at the request's path, whatever its method; none if there is none.
 pub fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Response> {
     let Request { accept, query, authorized, views, .. } = *request;
     let endpoint = Endpoint::of(request.path).filter(|endpoint| views.has(endpoint.switch()))?;
@@ -150,9 +150,9 @@ pub fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Re
     }
 }
 
-/// What is told in place of any view where the token stands in the query.
+/// The response instead of any view if the token is in the query.
 pub fn token_in_query(query: &str) -> Option<Response> {
-    let sentence = "the token does not belong into the address, which histories, logs and proxies keep; change it if it is the real one, \
+    let sentence = "the token must not be in the URL, which histories, logs and proxies store; change it if it is the real one, \
                     and send it as `Authorization: Bearer` or by the form of the page at `/`\n";
     has_key(query, "token").then(|| Response::new(400, TEXT, sentence.to_owned()))
 }
@@ -162,16 +162,16 @@ fn has_key(query: &str, wanted: &str) -> bool {
     url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == wanted)
 }
 
-/// The fixed public text for why something does not pass.
+/// The fixed public reason for a failure.
 pub const fn reason(kind: ErrorKind) -> &'static str {
     match kind {
-        // The last run passed, but not yet as often in a row as the check asks for.
+        // The last run passed, but not yet often enough in a row.
         ErrorKind::Ok => "not passing long enough",
         kind => kind.public(),
     }
 }
 
-/// Why a check does not pass: the dependency's own words for authorized readers, else the public text.
+/// Why a check does not pass: the dependency's text for authorized readers, else the public text.
 fn words<'a>(assessed: &Assessed<'a>, authorized: bool) -> &'a str {
     details(assessed.check, assessed.kind, authorized)
 }
@@ -183,13 +183,13 @@ fn details(check: &Check, kind: ErrorKind, authorized: bool) -> &str {
     }
 }
 
-/// Everything that keeps this replica from being up, in words that anybody may read; none when nothing does.
+/// All public reasons why this replica is not up; none if it is up.
 pub fn why(snapshot: &Snapshot, look: Look) -> Option<String> {
     let causes = summary::causes(&snapshot.assess(look), false);
     (!causes.is_empty()).then(|| causes.join("; "))
 }
 
-/// The part of this replica in the migration: role and age for everybody; the holder, which the database names, for authorized readers.
+/// The role of this replica in the migration: role and age for all readers; the holder for authorized readers.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Migration")]
 struct MigrationPart<'a> {
@@ -207,7 +207,7 @@ struct MigrationPart<'a> {
     holder: Option<HolderPart<'a>>,
 }
 
-/// Who holds the lock.
+/// The holder of the lock.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct HolderPart<'a> {
@@ -218,7 +218,7 @@ struct HolderPart<'a> {
 }
 
 impl<'a> MigrationPart<'a> {
-    /// None where this replica has none yet.
+    /// None if this replica has no role yet.
     fn new(assessment: &Assessment<'a>, authorized: bool) -> Option<Self> {
         let Assessment { snapshot, look, .. } = *assessment;
         let known = &snapshot.migration_lock;

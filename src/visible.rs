@@ -1,19 +1,19 @@
-//! Text of others made fit for a terminal and a log: control characters are shown, not obeyed.
+//! Escapes control characters in foreign texts, for terminals and logs.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// One line: every control character as an escape that JSON has, too (`\r`, `\u001b`), a newline among them.
+/// One line: every control character, including newlines, as an escape of JSON (`\r`, `\u001b`).
 pub fn line(text: &str) -> Cow<'_, str> {
     shown(text, char::is_control)
 }
 
-/// Lines: as [`line()`], but newlines stay.
+/// Several lines: like [`line()`], but newlines stay.
 pub fn lines(text: &str) -> Cow<'_, str> {
     shown(text, |c| c.is_control() && c != '\n')
 }
 
-/// The line within so many columns, with a mark where it was cut.
+/// The line, limited to this many columns, with a mark if it was cut.
 pub fn cut(line: &str, columns: usize) -> String {
     if line.chars().count() <= columns {
         return line.to_owned();
@@ -44,7 +44,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown() {
+    fn control_characters_are_shown_as_escapes() {
         assert_eq!(line("a\r\n\tb\x1b[2J\u{9b}31m\x7f\0"), "a\\r\\n\\tb\\u001b[2J\\u009b31m\\u007f\\u0000");
         assert_eq!(lines("a\r\nb"), "a\\r\nb");
         assert!(matches!(line("api-ü \\ \u{2713}"), Cow::Borrowed(_)));

@@ -1,18 +1,21 @@
-//! How what was said on the command line is answered.
+//! Runs the subcommand of a command line.
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
-
-use super::{Alone, Cli, Command, RunArgs, StatusArgs, WaitArgs, wait};
+use super::grammar::{HELP, Subcommand, Wrong};
+use super::help::{help, wrong};
+use super::reading::{ParsedArguments, read};
+use super::table::{SUBCOMMANDS, WITHOUT};
+use super::{options, wait};
 use crate::command;
 use crate::command::order::ClientOrder;
+use crate::config::problem::suggest;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log::stream;
-use crate::plan::resolve;
+use crate::plan::resolve::{self, RunOptions};
 use crate::prepare;
 use crate::process::spawn::InheritedEnvironment;
 use crate::supervisor::background::Subsystems;
@@ -20,97 +23,139 @@ use crate::sys;
 use crate::view::openapi;
 use crate::visible;
 
-/// How long `plan` looks for the programs that `run` would start.
+/// How long `plan` searches for the programs that `run` would start.
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
-/// The whole command line as a description: for the man pages and the shell completions, which `scripts/pages.rs` writes.
-pub fn description() -> clap::Command {
-    Cli::command()
-}
-
-/// Answers a command line without the program's name; returns the exit code.
-pub fn main(arguments: Vec<OsString>) -> u8 {
-    let arguments = wait::plain(arguments);
-    match arguments.split_first() {
-        Some((first, rest)) if first == "run" => {
-            if let Some(run) = Alone::<RunArgs>::parse(rest) {
-                return command::run::run(&run.request(), &Environment::of_process(), Subsystems::default());
+/// Runs a command line without the program's name; returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let mut arguments = arguments.into_iter().peekable();
+    let named = arguments.peek().and_then(|first| SUBCOMMANDS.iter().find(|subcommand| first == subcommand.name));
+    if named.is_some() {
+        arguments.next();
+    }
+    let of = named.unwrap_or(&WITHOUT);
+    match of.name {
+        "" => match arguments.peek().and_then(|first| first.to_str()) {
+            Some("help") => {
+                arguments.next();
+                return explain(arguments.next());
             }
-        }
-        Some((first, rest)) if first == "wait" => {
-            if let Some(wait) = Alone::<WaitArgs>::parse(rest) {
-                return command::wait::run(&wait.request(), &Environment::of_process());
-            }
+            Some("-V" | "--version") => return print_to_person(concat!("portcullis ", env!("CARGO_PKG_VERSION"), "\n")),
+            _ => {}
+        },
+        // Without a host after it, `-h` means help, as everywhere else.
+        "wait" if arguments.peek().is_some_and(|first| first == "-h") => {
+            let said: Vec<OsString> = arguments.collect();
+            return if said.len() == 1 { print_to_person(&help(of, &[])) } else { answered(of, said) };
         }
         _ => {}
     }
-    let cli = match Cli::try_parse_from(std::iter::once(OsString::from("portcullis")).chain(arguments)) {
-        Ok(cli) => cli,
-        Err(error) => {
-            sys::unblock_every_signal();
-            // `--help` and `--version` come this way, too: to standard output, as success.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.code() } else { Exit::Success.code() };
+    answered(of, arguments)
+}
+
+fn answered(of: &'static Subcommand, arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let answer = read(of, arguments).and_then(|said| {
+        if said.has(HELP.long) {
+            return Ok(print_to_person(&help(of, if of.name.is_empty() { &SUBCOMMANDS } else { &[] })));
         }
-    };
-    let environment = Environment::of_process();
-    match cli.command {
-        None => command::run::run(&cli.run.request(), &environment, Subsystems::default()),
-        Some(Command::Run(run)) => command::run::run(&run.request(), &environment, Subsystems::default()),
-        Some(Command::Wait(wait)) => command::wait::run(&wait.request(), &environment),
-        Some(other) => {
-            // Nothing is supervised from here on: ctrl-C shall end us.
-            command::interrupt::end_at_once();
-            answer(other, &environment)
+        answer(of.name, said)
+    });
+    answer.unwrap_or_else(|problem| {
+        sys::unblock_every_signal();
+        let _ = write!(stream::stderr(), "{}", wrong(of, &problem));
+        // Docker accepts only 0 and 1 from a health check.
+        if of.name == "healthcheck" { 1 } else { Exit::Usage.code() }
+    })
+}
+
+/// The help of the subcommand of this name; without a name, of everything.
+fn explain(name: Option<OsString>) -> u8 {
+    let Some(name) = name else { return print_to_person(&help(&WITHOUT, &SUBCOMMANDS)) };
+    if let Some(of) = SUBCOMMANDS.iter().find(|subcommand| name == subcommand.name) {
+        return print_to_person(&help(of, &[]));
+    }
+    sys::unblock_every_signal();
+    let name = name.to_string_lossy();
+    let near = suggest(&name, SUBCOMMANDS.iter().map(|subcommand| subcommand.name));
+    let _ = write!(stream::stderr(), "{}", wrong(&WITHOUT, &Wrong(format!("unknown subcommand `{name}`{near}"))));
+    Exit::Usage.code()
+}
+
+/// Prints the result for a person who waits and may interrupt.
+fn print_to_person(text: &str) -> u8 {
+    sys::unblock_every_signal();
+    print(text)
+}
+
+fn answer(name: &str, said: ParsedArguments) -> Result<u8, Wrong> {
+    match name {
+        "" | "run" => return Ok(command::run::run(&options::run(said)?, &Environment::of_process(), Subsystems::default())),
+        "wait" => return Ok(command::wait::run(&wait::request(said)?, &Environment::of_process())),
+        "healthcheck" => return Ok(command::healthcheck::main(&options::healthcheck(&said)?)),
+        _ => {}
+    }
+    // Nothing is supervised from here on, so ctrl-C has to end us.
+    command::interrupt::end_at_once();
+    let environment = &Environment::of_process();
+    Ok(match name {
+        "plan" => {
+            let json = said.has("json");
+            plan(&options::run(said)?, environment, json)
+        }
+        "ready" => command::ready::run(&options::ready(said)?, environment),
+        "status" => command::status::run(&options::status(&said)?, environment),
+        "start" => command::order::run(&options::module("start", &said)?, environment),
+        "stop" => command::order::run(&options::module("stop", &said)?, environment),
+        "restart" => command::order::run(&options::module("restart", &said)?, environment),
+        "reload" => command::order::run(&options::order(ClientOrder::Reload, &said)?, environment),
+        "preset" => preset(said.words.first().map(|name| name.to_string_lossy()).as_deref()),
+        // There is no later one.
+        _ => schema(said.has("openapi")),
+    })
+}
+
+/// scripts/reference makes it from the declarations, and a test compares both: generating it here would add 0.2 MB to the binary. Its
+/// spaces would add 0.1 MB, so they are inserted here.
+fn schema(openapi: bool) -> u8 {
+    if openapi {
+        return print(openapi::DOCUMENT);
+    }
+    let schema: serde_json::Value = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/schema.json"))).unwrap_or_default();
+    print(&format!("{schema:#}\n"))
+}
+
+fn preset(name: Option<&str>) -> u8 {
+    let Some(name) = name else { return print(&command::preset::list()) };
+    match command::preset::print(name) {
+        Ok(text) => print(text),
+        Err(sentence) => {
+            let _ = writeln!(stream::stderr(), "{sentence}");
+            Exit::Usage.code()
         }
     }
 }
 
-fn answer(command: Command, environment: &Environment) -> u8 {
-    match command {
-        Command::Plan(arguments) => match resolve::explain(&arguments.run.request(), environment) {
-            Ok((mut plan, effective)) => {
-                let inherited = InheritedEnvironment {
-                    environment: environment.variables().clone(),
-                    directory: std::env::current_dir().ok(),
-                    ..InheritedEnvironment::default()
-                };
-                let missing = prepare::look(&plan, &inherited, LONGEST_LOOK).missing;
-                plan.notices.extend(missing.into_iter().map(|missing| missing.sentence));
-                let render = if arguments.json { command::plan::render_json } else { command::plan::render };
-                print(&render(&plan, &effective))
-            }
-            Err(problems) => {
-                let _ = writeln!(stream::stderr(), "{problems}");
-                problems.code()
-            }
-        },
-        Command::Ready(arguments) => command::ready::run(&arguments.options(), environment),
-        Command::Preset { name: None } => print(&command::preset::list()),
-        Command::Preset { name: Some(name) } => match command::preset::print(&name) {
-            Ok(text) => print(text),
-            Err(sentence) => {
-                let _ = writeln!(stream::stderr(), "{sentence}");
-                Exit::Usage.code()
-            }
-        },
-        Command::Status(StatusArgs { json, watch, socket, listen, config }) => {
-            command::status::run(&command::status::Options { json, watch, socket, listen, config }, environment)
+fn plan(request: &RunOptions, environment: &Environment, json: bool) -> u8 {
+    match resolve::explain(request, environment) {
+        Ok((mut plan, effective)) => {
+            let inherited = InheritedEnvironment {
+                environment: environment.variables().clone(),
+                directory: std::env::current_dir().ok(),
+                ..InheritedEnvironment::default()
+            };
+            let missing = prepare::look(&plan, &inherited, LONGEST_LOOK).missing;
+            plan.notices.extend(missing.into_iter().map(|missing| missing.sentence));
+            let render = if json { command::plan::render_json } else { command::plan::render };
+            print(&render(&plan, &effective))
         }
-        Command::Start(arguments) => command::order::run(&arguments.options("start"), environment),
-        Command::Stop(arguments) => command::order::run(&arguments.options("stop"), environment),
-        Command::Restart(arguments) => command::order::run(&arguments.options("restart"), environment),
-        Command::Reload(arguments) => command::order::run(&arguments.options(ClientOrder::Reload), environment),
-        // Made of the declarations by scripts/reference and compared with them by a test: to make it here cost 0.2 MB of the binary.
-        Command::Schema { openapi: false } => print(include_str!("../../docs/portcullis.schema.json")),
-        Command::Schema { openapi: true } => print(openapi::DOCUMENT),
-        Command::Healthcheck { options } => command::healthcheck::main(&options),
-        Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
-        Command::Wait(wait) => command::wait::run(&wait.request(), environment),
+        Err(problems) => {
+            let _ = writeln!(stream::stderr(), "{problems}");
+            problems.code()
+        }
     }
 }
 
-/// Writes to standard output; a reader that stopped reading has what it wanted.
+/// Writes to standard output; errors are ignored, because the reader may stop reading early.
 fn print(text: &str) -> u8 {
     let _ = stream::stdout().write_all(visible::lines(text).as_bytes());
     Exit::Success.code()

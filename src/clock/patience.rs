@@ -1,4 +1,4 @@
-//! Deadlines against others: time in which this program could not run is not held against anybody.
+//! Deadlines for other processes: time in which this program could not run does not count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,36 +6,36 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Lateness up to here is a busy machine; more of it is a freezer, SIGSTOP or a paused machine.
+/// A delay up to this is a busy machine; more is a freezer, SIGSTOP or a paused machine.
 pub const SLACK: Duration = Duration::from_millis(500);
 
-/// The longest sleep at a time: a gap takes at most as much from a deadline.
+/// The longest single sleep: a gap shortens a deadline by at most this.
 const SLICE: Duration = Duration::from_secs(5);
 
-/// A deadline that somebody follows with [`passed`](Self::passed), and that moves by every gap which that one finds.
+/// A deadline that is extended by every gap that [`passed`](Self::passed) detects.
 #[derive(Clone, Debug)]
 pub struct Deadline {
     began: Instant,
     /// Microseconds from the beginning.
     at: Arc<AtomicU64>,
-    /// When the clock is looked at next, in the same terms: later than that nobody ran.
+    /// When the clock is read next, in the same unit: if it is read later, this program did not run.
     look: Arc<AtomicU64>,
 }
 
 impl Deadline {
-    /// One that is `limit` away. Counts in the runtime's clock.
+    /// A deadline after `limit`, on the runtime's clock.
     pub fn after(limit: Duration) -> Self {
         let [at, look] = [micros(limit), u64::MAX].map(|micros| Arc::new(AtomicU64::new(micros)));
         Self { began: Instant::now(), at, look }
     }
 
-    /// Time until then. A gap that the follower has not found yet is not counted either.
+    /// The remaining time. A gap that was not detected yet is not included.
     pub fn left(&self) -> Duration {
         let [at, look] = [&self.at, &self.look].map(|micros| Duration::from_micros(micros.load(Ordering::Relaxed)));
         at.saturating_sub(self.began.elapsed().min(look.saturating_add(SLACK)))
     }
 
-    /// Comes back once it has passed. It looks often enough for a gap to take a quarter of what was left at most.
+    /// Returns once it has passed. It wakes often enough that a gap shortens the remaining time by at most a quarter.
     pub async fn passed(&self) {
         loop {
             let left = self.left();
@@ -47,7 +47,7 @@ impl Deadline {
             sleep_until(until).await;
             let late = until.elapsed();
             if late > SLACK {
-                // Nobody else writes it.
+                // Only this function writes it.
                 self.at.store(self.at.load(Ordering::Relaxed).saturating_add(micros(late)), Ordering::Relaxed);
             }
         }
@@ -58,7 +58,7 @@ fn micros(length: Duration) -> u64 {
     u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The future's output; none when it did not come within `limit`. As with the runtime's own timeout, what is there counts.
+/// The future's output; none if it is not ready within `limit`. As with the runtime's own timeout, a finished future counts.
 pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let deadline = Deadline::after(limit);
     tokio::select! {
@@ -68,7 +68,7 @@ pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Opti
     }
 }
 
-/// Sleeps; says whether it woke in time, and not after a gap.
+/// Sleeps; returns whether it woke in time, without a gap.
 pub async fn pause(length: Duration) -> bool {
     let began = Instant::now();
     sleep(length).await;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn gaps_without_end_do_not_hold_a_deadline_up_for_ever() {
+    async fn endless_gaps_do_not_delay_a_deadline_without_limit() {
         let deadline = Deadline::after(Duration::from_secs(8));
         let follower = deadline.clone();
         let passed = tokio::spawn(async move { follower.passed().await });

@@ -1,15 +1,15 @@
-//! `portcullis healthcheck`: asks the running portcullis one question, says the answer in one line, and ends with 0 or 1.
+//! `portcullis healthcheck`: sends one request to the running portcullis, prints the result in one line, and exits with 0 or 1.
 //!
-//! It runs every few seconds beside the process, so it is a plain socket and one request by hand: no runtime, no TLS, no logger.
-//! What it prints ends up in events and in `docker inspect`, so it says nothing but fixed words and names of checks.
+//! It runs every few seconds beside the process, so it uses a plain socket: no runtime, no TLS, no logger. Its output appears in events and
+//! in `docker inspect`, so it contains only fixed words and names of checks.
 
-mod options;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,64 +23,65 @@ use crate::outcome::ErrorKind;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::{own, reason};
-use options::{Invocation, Options};
 
 pub use super::http_client::endpoint::ServerLocation;
-pub use options::USAGE;
 
-/// How long the question may take where nothing else is said: far below Docker's own 30 s.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The default timeout: far below Docker's 30 s.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Bytes of the line, its end included; Docker keeps 4096, an event of Kubernetes shows fewer.
+/// The maximum length of the line in bytes, including its end; Docker keeps 4096, an event of Kubernetes shows fewer.
 const LONGEST_LINE: usize = 512;
 
-/// Bytes of an answer that are read: that of thousands of checks.
+/// The maximum number of bytes of a response: enough for thousands of checks.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 
-/// Runs the subcommand and returns its exit code, 0 or 1 only: Docker reserves 2.
+/// The level and the endpoint of the request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The level.
+    pub level: Level,
+    /// How long all attempts together may take.
+    pub timeout: Duration,
+    /// The endpoint, as far as the options name it.
+    pub place: ServerLocation,
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+}
+
+/// Runs the subcommand and returns its exit code, only 0 or 1: Docker reserves 2.
 ///
-/// `environment` looks one variable up. `file_settings` reads the `[health]` table of the file that was named with `-c`, else of the
-/// one that `run` would take; it is called only when neither the options nor the environment say where the server is.
+/// `environment` looks up one variable. `file_settings` reads the `[health]` table of the file given with `-c`, else of the one that `run`
+/// would use; it is called only if neither the options nor the environment name the endpoint.
 pub fn run(
-    arguments: &[OsString],
+    options: &Options,
     environment: impl Fn(&str) -> Option<OsString>,
     file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> u8 {
-    let options = match options::parse(arguments) {
-        Ok(Invocation::Question(options)) => options,
-        Ok(Invocation::Help) => {
-            print(USAGE);
-            return 0;
-        }
-        Err(problem) => {
-            let _ = writeln!(stream::stderr(), "portcullis healthcheck: {problem}");
-            return 1;
-        }
-    };
-    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref(), environment, file_settings) {
-        Ok(endpoints) => query(&endpoints, &options),
+    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref().map(Path::as_os_str), environment, file_settings)
+    {
+        Ok(endpoints) => query(&endpoints, options),
         Err(problem) => (false, format!("{}: {problem}", verdict(options.level, false))),
     };
     print(&shortened(line));
     u8::from(!healthy)
 }
 
-/// The subcommand as `main` calls it: with the environment and the files of this process.
-pub fn main(arguments: &[OsString]) -> u8 {
+/// The entry point for `main`: with the environment and the files of this process.
+pub fn main(options: &Options) -> u8 {
     sys::unblock_every_signal();
     let environment = Environment::of_process();
     let settings = |file: Option<&OsStr>| Some(http_client::settings(file, &environment));
-    run(arguments, |name| environment.get(name).map(OsString::from), settings)
+    run(options, |name| environment.get(name).map(OsString::from), settings)
 }
 
 fn print(line: &str) {
-    // Nobody may be reading; the exit code tells it, too.
+    // Without a reader, the exit code is enough.
     let _ = writeln!(stream::stdout(), "{line}");
 }
 
-/// Asks the first endpoint that answers; all of them together have the time of the options.
+/// Sends the request to the first endpoint that answers; all attempts together have the time of the options.
 fn query(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
-    // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
+    // It requests the public response: a trusted peer would get details that must not appear in an event.
     let question = HttpRequest {
         method: "GET",
         target: path(options.level),
@@ -126,14 +127,14 @@ fn judge(level: Level, answer: &HttpResponse) -> (bool, String) {
     let mut line = verdict(level, false).to_owned();
     let reasons = if level == Level::Deep { reasons(&answer.body) } else { names(&answer.body) };
     if reasons.is_empty() {
-        let _ = write!(line, ": answered with status {}", answer.status);
+        let _ = write!(line, ": the response has status {}", answer.status);
     } else {
         let _ = write!(line, ": {}", reasons.join(", "));
     }
     (false, line)
 }
 
-/// `redis: authentication failed` for every failure that RAGFlow's document names.
+/// `redis: authentication failed` for every failure in RAGFlow's document.
 fn reasons(body: &str) -> Vec<String> {
     let document: Value = serde_json::from_str(body).unwrap_or_default();
     let Some(meta) = document.get("_meta").and_then(Value::as_object) else { return Vec::new() };
@@ -152,7 +153,7 @@ fn names(body: &str) -> Vec<String> {
     failed.map(|(name, _)| name).filter(|name| is_name(name)).map(str::to_owned).collect()
 }
 
-/// Whether this can be the name of a check or of a step, so that whoever answers on a wrong port has no say in the line.
+/// Whether this can be the name of a check or of a step, so that another server on this port cannot put its own text into the line.
 fn is_name(name: &str) -> bool {
     name.len() <= 80 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.:-".contains(&byte))
 }
@@ -162,7 +163,7 @@ fn is_public(error: &str) -> bool {
         || Phase::ALL.into_iter().any(|phase| phase.word() == error)
 }
 
-/// The line within its limit, cut between two failures where it is too long.
+/// The line within its limit, cut between two failures if it is too long.
 fn shortened(line: String) -> String {
     const TAIL: &str = " and more";
     if line.len() < LONGEST_LINE {

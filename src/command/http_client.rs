@@ -1,4 +1,4 @@
-//! Finds the running portcullis and asks it one question: a plain socket and one request by hand, for `healthcheck` and `status`.
+//! Finds the running portcullis and sends it one HTTP request over a plain socket, without an HTTP library.
 
 pub(super) mod endpoint;
 
@@ -12,35 +12,35 @@ use crate::config::source::Environment;
 use crate::plan::resolve::health_address;
 use endpoint::{Endpoint, Held, ServerLocation, Stream};
 
-/// How often a question is asked again where the connection was closed over it.
+/// How often a request is repeated if the connection was closed without a response.
 const AGAIN: u32 = 10;
 
-/// The pause before it is asked again.
+/// The pause before it is repeated.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// An answer taken apart.
+/// A parsed response.
 #[derive(Debug)]
 pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) body: String,
 }
 
-/// What is asked, and how much of the answer is read.
+/// A request, and how much of the response is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HttpRequest<'a> {
-    /// `GET`, or `POST` for an order.
+    /// `GET`, or `POST` for a control request.
     pub(super) method: &'static str,
     /// Path and query.
     pub(super) target: &'a str,
     /// Whole header lines.
     pub(super) headers: &'a str,
-    /// Bytes of the answer that are read, its head included.
+    /// The maximum number of bytes of the response, including its header.
     pub(super) longest: usize,
-    /// When the answer has to be there.
+    /// The deadline of the response.
     pub(super) end: Moment,
 }
 
-/// Where to ask: what was said on the command line, else the environment, else the file, else the default.
+/// The endpoint: from the command line, else the environment, else the file, else the default.
 pub(super) fn find(
     location: &ServerLocation,
     file: Option<&OsStr>,
@@ -52,7 +52,7 @@ pub(super) fn find(
         return location.endpoints(false);
     }
     let place = ServerLocation { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
-    // What only the configuration's own reader understands, as a list, is left to it; it knows the environment, too.
+    // Values that only the configuration's reader understands, such as a list, are left to it; it also reads the environment.
     if place != ServerLocation::default()
         && let Ok(endpoints) = place.endpoints(true)
     {
@@ -61,13 +61,13 @@ pub(super) fn find(
     file_settings(file).unwrap_or_default().endpoints(true)
 }
 
-/// The same for a subcommand with this environment: `location` on its command line, and the configuration file that it names.
+/// The same for a subcommand with this environment; `location` are the options of its command line.
 pub(super) fn endpoints(location: &ServerLocation, config: Option<&Path>, environment: &Environment) -> Result<Vec<Endpoint>, String> {
     let variable = |name: &str| environment.get(name).map(OsString::from);
     find(location, config.map(Path::as_os_str), variable, |file| Some(settings(file, environment)))
 }
 
-/// Where the configuration says that the server is: the `[health]` table of `file`, else of the one that `run` would take.
+/// The endpoint in the configuration: from the `[health]` table of `file`, else of the one that `run` would use.
 pub(super) fn settings(file: Option<&OsStr>, environment: &Environment) -> ServerLocation {
     let address = health_address(file.map(Path::new), environment);
     let listen: Vec<String> = address.listen.iter().map(ToString::to_string).collect();
@@ -75,16 +75,16 @@ pub(super) fn settings(file: Option<&OsStr>, environment: &Environment) -> Serve
     ServerLocation { listen: Some(listen.join(",")), socket: Some(socket) }
 }
 
-/// Asks the first endpoint that answers; where none does, says of each why not.
+/// Sends the request to the first endpoint that answers; if none does, returns the reason for each.
 ///
-/// A unix socket that another user than root or our own holds ends the asking: before anything was said, and whoever else would answer.
+/// A unix socket that is held by a user other than root or our own ends the attempt: nothing is sent, and no other endpoint is tried.
 pub(super) fn first(endpoints: &[Endpoint], question: HttpRequest<'_>) -> Result<HttpResponse, String> {
     let mut failures = Vec::new();
     for endpoint in endpoints {
         match patiently(endpoint, question) {
             Ok(answer) => return Ok(answer),
             Err(error) => match Held::of(&error) {
-                // Whoever has our socket may have our port, too.
+                // The owner of that socket may have our port, too.
                 Some(held) if held.is_certain() => return Err(format!("no answer from {endpoint}: {held}")),
                 Some(held) => failures.push(format!("{endpoint}: {held}")),
                 None => failures.push(format!("{endpoint}: {}", error.kind())),
@@ -94,7 +94,7 @@ pub(super) fn first(endpoints: &[Endpoint], question: HttpRequest<'_>) -> Result
     Err(format!("no answer from {}", failures.join(", ")))
 }
 
-/// In a flood of connections the server closes those that have not asked yet, ours among them; nothing has been begun for it then.
+/// In a flood of connections the server closes those without a request so far, possibly ours; the request can then safely be repeated.
 fn patiently(endpoint: &Endpoint, question: HttpRequest<'_>) -> io::Result<HttpResponse> {
     let mut left = AGAIN;
     loop {
@@ -108,7 +108,7 @@ fn patiently(endpoint: &Endpoint, question: HttpRequest<'_>) -> io::Result<HttpR
     }
 }
 
-/// What it looks like when the other end has closed without a word.
+/// The errors that mean that the peer closed the connection without a response.
 fn closed(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
 }
@@ -128,7 +128,7 @@ fn one(endpoint: &Endpoint, question: HttpRequest<'_>) -> io::Result<HttpRespons
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What was answered before the reset is all that comes.
+            // Only the part before the reset arrives.
             Err(error) if closed(error.kind()) && !bytes.is_empty() => break,
             Err(error) => return Err(timed_out(error)),
         }
@@ -139,7 +139,7 @@ fn one(endpoint: &Endpoint, question: HttpRequest<'_>) -> io::Result<HttpRespons
     parse(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// An expired socket timeout shows itself as `WouldBlock`.
+/// An expired socket timeout appears as `WouldBlock`.
 fn timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// A server that closes its first connections over the question, and how often it was asked.
+    /// The result with a server that closes its first connections after the request, and how many it got.
     fn request_counted(closes: usize) -> (Result<HttpResponse, String>, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_was_not_heard_is_asked_again() {
+    fn a_query_that_was_lost_is_sent_again() {
         let (answer, count) = request_counted(5);
         assert_eq!((answer.unwrap().status, count), (200, 5));
     }
 
     #[test]
-    fn who_never_answers_is_told_after_a_few_times() {
+    fn a_server_that_never_answers_is_reported_after_a_few_attempts() {
         let (answer, count) = request_counted(usize::MAX);
         let problem = answer.unwrap_err();
         assert!(problem.contains("unexpected end of file") || problem.contains("connection reset"), "{problem}");

@@ -1,4 +1,4 @@
-//! The signals that end a command which is PID 1: the kernel has no default action for it, so somebody has to listen.
+//! The signals that end a command that is PID 1: the kernel has no default action for PID 1, so they need handlers.
 
 use std::ffi::c_int;
 use std::future::pending;
@@ -13,19 +13,19 @@ use signal_hook::low_level::pipe;
 use crate::exit::signal_code;
 use crate::sys;
 
-/// Those that end a process by default and that people and engines send.
+/// The signals that end a process by default and that people and container engines send.
 const FATAL: [c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
 
-/// Lets each of them end this process at once with 128 and its number. Unblocks every signal.
+/// Makes each of them end this process at once with 128 plus its number. Unblocks every signal.
 pub fn end_at_once() {
     for fatal in FATAL.iter().filter(|_| sys::own_ids().0 == 1) {
-        // Fails for numbers that are no signals alone.
+        // Fails only for numbers that are not signals.
         let _ = register_conditional_shutdown(*fatal, signal_code(*fatal as u8).into(), Arc::new(AtomicBool::new(true)));
     }
     sys::unblock_every_signal();
 }
 
-/// The first of them, for a command that has something to do before its end.
+/// Waits for the first of them, for a command that has work to do before its end.
 #[derive(Debug)]
 pub struct Interrupt {
     number: Arc<AtomicUsize>,
@@ -33,7 +33,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens where this process is PID 1; anybody else leaves that to the kernel, and has none. Unblocks every signal.
+    /// Installs the handlers if this process is PID 1; any other process relies on the kernel. Unblocks every signal.
     pub fn listen() -> Option<Self> {
         let listening = if sys::own_ids().0 == 1 { Self::registered().ok() } else { None };
         sys::unblock_every_signal();
@@ -45,14 +45,14 @@ impl Interrupt {
         ours.set_nonblocking(true)?;
         let number = Arc::new(AtomicUsize::new(0));
         for fatal in FATAL {
-            // In this order: the number is there when the pipe says so.
+            // In this order, so that the number is set when the pipe becomes readable.
             register_usize(fatal, Arc::clone(&number), fatal as usize)?;
             pipe::register(fatal, theirs.try_clone()?)?;
         }
         Ok(Self { number, pipe: ours })
     }
 
-    /// The number of the signal, once one has come; never without anybody who listens. To be called within a runtime.
+    /// The number of the signal, once one has arrived; never without handlers. Call it within a runtime.
     pub async fn received(listening: Option<Self>) -> i32 {
         let Some(Self { number, pipe }) = listening else { return pending().await };
         match tokio::net::UnixStream::from_std(pipe) {

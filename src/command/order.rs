@@ -1,4 +1,4 @@
-//! `portcullis start`, `stop`, `restart` and `reload`: one order over the unix socket, and what became of it in one sentence.
+//! `portcullis start`, `stop`, `restart` and `reload`: one control request over the unix socket, and its result in one sentence.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,13 +17,13 @@ use crate::secret::URL_VALUE;
 use crate::view::control::ControlAnswer;
 use crate::visible;
 
-/// What is waited for beyond the order's own time, so that the answer that it is still under way arrives.
+/// The time beyond the request's own timeout, so that the response "still under way" arrives.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// Bytes of an answer that are read: every problem of a large configuration.
+/// The maximum number of bytes of a response: all problems of a large configuration.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 
-/// What is ordered.
+/// The requested action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientOrder {
     /// `start`, `stop` or `restart` of a module.
@@ -53,20 +53,20 @@ impl ClientOrder {
     }
 }
 
-/// What was asked for on the command line.
+/// The options of the command line.
 #[derive(Debug)]
 pub struct Options {
-    /// What is ordered.
+    /// The requested action.
     pub order: ClientOrder,
-    /// How long its end is waited for.
+    /// How long to wait for the result.
     pub timeout: Duration,
-    /// The unix socket to ask.
+    /// The unix socket to use.
     pub socket: Option<String>,
-    /// The configuration file that says where, and which token.
+    /// The configuration file with the socket and the token.
     pub config: Option<PathBuf>,
 }
 
-/// Gives the order and returns the exit code; see the table in the manual.
+/// Sends the request and returns the exit code; see the table in `docs/modules.md`.
 pub fn run(options: &Options, environment: &Environment) -> u8 {
     let (exit, text) = give(options, environment);
     if exit == 0 {
@@ -83,9 +83,9 @@ fn give(options: &Options, environment: &Environment) -> (u8, String) {
         Ok(endpoints) => endpoints,
         Err(problem) => return (Exit::Usage.code(), problem),
     };
-    // Orders are taken nowhere else.
+    // Control requests are accepted only there.
     let Some(socket) = endpoints.into_iter().find(|endpoint| matches!(endpoint, Endpoint::Unix(_))) else {
-        return (Exit::Usage.code(), "orders are given over the unix socket, and [health] has none; name it with --socket".to_owned());
+        return (Exit::Usage.code(), "control requests go over the unix socket, and [health] has none; name it with --socket".to_owned());
     };
     let token = health_token(options.config.as_deref(), environment);
     let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
@@ -102,7 +102,7 @@ fn give(options: &Options, environment: &Environment) -> (u8, String) {
     }
 }
 
-/// The code and the words of an answer.
+/// The exit code and the texts of a response.
 fn code_and_sentence(answer: &HttpResponse) -> (u8, String) {
     let ControlAnswer { exit, sentence, lines } = serde_json::from_str(&answer.body).unwrap_or_default();
     let sentence = sentence.as_deref().map(visible::line);
@@ -112,8 +112,8 @@ fn code_and_sentence(answer: &HttpResponse) -> (u8, String) {
             let lines = lines.iter().flatten().map(|line| visible::line(line));
             (code, std::iter::once(sentence).chain(lines).collect::<Vec<_>>().join("\n  "))
         }
-        (404, ..) => (Exit::Unavailable.code(), "the running portcullis takes no orders: no modules are configured".to_owned()),
-        (status, ..) => (Exit::Internal.code(), format!("answered with status {status} and no words")),
+        (404, ..) => (Exit::Unavailable.code(), "the running portcullis accepts no control requests: no modules are configured".to_owned()),
+        (status, ..) => (Exit::Internal.code(), format!("the response has status {status} and no text")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `portcullis plan`: what the configuration comes to, and what `run` would do, without any secret and without doing it.
+//! `portcullis plan`: the effective configuration and what `run` would do, without secrets and without doing it.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,14 +10,16 @@ use crate::config::effective::Effective;
 use crate::exit::signal_name;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
+use crate::plan::step::ItemPlan;
 use crate::plan::{
-    Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt, StepPlan,
+    ConditionPlan, Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt,
+    StepPlan,
 };
 use crate::prepare;
 use crate::secret::scrub;
 use crate::visible;
 
-/// The plan for a person: TOML that could stand in the configuration's place, then in comments what happens in which order.
+/// The plan as text: TOML that can replace the configuration, then in comments what happens in which order.
 pub fn render(plan: &Plan, effective: &Effective) -> String {
     let mut out = format!("# {}\n{}\n# What happens, in this order:\n", who(plan), effective.toml());
     for (index, step) in steps(plan).iter().enumerate() {
@@ -29,7 +31,7 @@ pub fn render(plan: &Plan, effective: &Effective) -> String {
     out
 }
 
-/// The plan for a program: values and origins by section and key, and the same sentences.
+/// The plan as JSON: values and origins by section and key, and the same sentences.
 pub fn render_json(plan: &Plan, effective: &Effective) -> String {
     let service = &plan.service;
     let mut value = effective.json();
@@ -45,15 +47,15 @@ fn who(plan: &Plan) -> String {
     format!("service {}{mode}, instance {}", service.name, service.instance)
 }
 
-/// What a run does, in its order.
+/// The actions of a run, in order.
 fn steps(plan: &Plan) -> Vec<String> {
     let mut steps: Vec<String> = plan.arguments.iter().cloned().collect();
     match &plan.health {
         Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
             let socket = scrub(&socket.to_string());
-            steps.push(format!("no health endpoint: `healthcheck` on {socket} is told that a command of one's own runs"));
+            steps.push(format!("no health endpoint: `healthcheck` on {socket} reports that an ad-hoc command runs"));
         }
-        Some(health) => steps.push(format!("answer on {}", endpoint(health))),
+        Some(health) => steps.push(format!("serve health on {}", endpoint(health))),
         None => {}
     }
     let at = |steps: &mut Vec<String>, times: &[StepAt]| steps.extend(plan.steps.iter().filter(|step| times.contains(&step.at)).map(once));
@@ -85,7 +87,7 @@ fn steps(plan: &Plan) -> Vec<String> {
     steps.extend(beside.map(|module| of_module(plan, module)));
     let watched: Vec<String> = checks().map(|check| format!("{} ({})", check.name, check.target)).collect();
     if !watched.is_empty() {
-        steps.push(format!("check meanwhile {}", watched.join(", ")));
+        steps.push(format!("meanwhile check {}", watched.join(", ")));
     }
     if let Some(heartbeat) = &plan.heartbeat {
         let (every, ttl) = (format_duration(heartbeat.every), format_duration(heartbeat.ttl));
@@ -97,20 +99,23 @@ fn steps(plan: &Plan) -> Vec<String> {
     steps
 }
 
-/// What is done once.
+/// A step in words.
 fn once(step: &StepPlan) -> String {
-    let commands = |commands: &[ProcessPlan]| commands.iter().map(|command| command.argv.to_string()).collect::<Vec<_>>().join(", then ");
+    let where_it_holds =
+        |condition: &ConditionPlan| if condition.is_constant() { String::new() } else { format!("; only where {condition}") };
+    let command = |item: &ItemPlan| format!("{}{}", item.process.argv, where_it_holds(&item.condition));
+    let commands = |items: &[ItemPlan]| items.iter().map(command).collect::<Vec<_>>().join(", then ");
     let what = match &step.action {
-        StepAction::File(file) => format!("make {file}"),
+        StepAction::File(file) => format!("file {file}"),
         StepAction::Commands(several) => format!("{}: {}", step.name, commands(several)),
         StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
     };
-    let condition = if step.condition.is_constant() { String::new() } else { format!("; only where {}", step.condition) };
-    let goes_on = if step.on_failure == OnFailure::Continue { "; the start goes on where it fails" } else { "" };
+    let condition = where_it_holds(&step.condition);
+    let goes_on = if step.on_failure == OnFailure::Continue { "; if it fails, the start continues" } else { "" };
     format!("{what}{condition}{goes_on}")
 }
 
-/// What a process finds around it, and when it counts as started.
+/// The user and environment of a process, and when it counts as started.
 fn start(process: &ProcessPlan) -> String {
     let who = process.attributes.user.as_ref().map(|who| {
         let groups = who.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
@@ -129,7 +134,7 @@ fn of_module(plan: &Plan, module: &ModulePlan) -> String {
     let after: Vec<&str> = module.after.iter().filter_map(name).collect();
     let after = if after.is_empty() { String::new() } else { format!(" once {} is up", after.join(", ")) };
     let verb = match module.start {
-        ModuleStart::First => "before all else start",
+        ModuleStart::First => "before everything else start",
         ModuleStart::WithMain => "start",
         ModuleStart::OnDemand => "on demand, start",
     };
@@ -141,8 +146,8 @@ fn of_module(plan: &Plan, module: &ModulePlan) -> String {
 /// Who sees details, in words.
 const fn readers(health: &HealthPlan) -> &'static str {
     match (health.details, health.token.is_some()) {
-        (Details::Never, _) => "details for nobody",
-        (Details::Always, _) => "details for everybody",
+        (Details::Never, _) => "details for no one",
+        (Details::Always, _) => "details for all readers",
         (Details::WhenAuthorized, false) => "details for root and portcullis' own user on the socket",
         (Details::WhenAuthorized, true) => "details for root and portcullis' own user on the socket, and with the token",
     }
@@ -157,15 +162,15 @@ fn environment(process: &ProcessPlan) -> String {
     if !process.env_remove.is_empty() {
         parts.push(format!("removes {}", process.env_remove.join(", ")));
     }
-    if parts.is_empty() { "environment: as it is".to_owned() } else { format!("environment: {}", parts.join("; ")) }
+    if parts.is_empty() { "environment: unchanged".to_owned() } else { format!("environment: {}", parts.join("; ")) }
 }
 
 fn migration_limits(migration: &MigrationPlan) -> String {
     let lock = match lock_place(&migration.lock) {
         Some(place) => {
-            // Without a question to the database nobody knows that another replica has done it already.
+            // Without a check, no replica knows that another one has already migrated.
             let who = if migration.check.is_some() { "once for all replicas, under" } else { "in each replica, one at a time, under" };
-            format!("{who} {place}, waited for up to {}", format_duration(migration.lock_timeout))
+            format!("{who} {place}, waiting for up to {}", format_duration(migration.lock_timeout))
         }
         None => "without a lock".to_owned(),
     };
@@ -193,7 +198,7 @@ fn lock_place(lock: &LockPlan) -> Option<String> {
     })
 }
 
-/// A statement is not shown whole: it may hold what is nobody's business.
+/// A statement is not shown, because it may contain secrets.
 fn describe_check(question: &SchemaCheck) -> String {
     match question {
         SchemaCheck::Sql(_) => "a statement".to_owned(),
@@ -202,7 +207,7 @@ fn describe_check(question: &SchemaCheck) -> String {
 }
 
 fn stop(process: &ProcessPlan, budget: Duration) -> String {
-    let signal = process.stop_signal.map_or_else(|| "passes it on".to_owned(), |signal| format!("sends {}", signal_name(signal)));
+    let signal = process.stop_signal.map_or_else(|| "forwards it".to_owned(), |signal| format!("sends {}", signal_name(signal)));
     let [drain, timeout, budget] = [process.drain_delay, process.stop_timeout, budget].map(format_duration);
     let drain = if process.drain_delay.is_zero() { String::new() } else { format!("is not ready for {drain}, then ") };
     format!("on TERM or INT: {drain}{signal}, and SIGKILL after {timeout}; a stop takes {budget} at most")
@@ -217,7 +222,7 @@ fn endpoint(health: &HealthPlan) -> String {
     parts.extend(health.socket.iter().map(|socket| format!("unix socket {}", scrub(&socket.to_string()))));
     parts.push(readers(health).to_owned());
     if !health.required {
-        parts.push("goes on without it where an address is taken".to_owned());
+        parts.push("continues without an address that is in use".to_owned());
     }
     if !health.views.off().is_empty() {
         parts.push(format!("without {}", health.views.off().join(", ")));
@@ -225,10 +230,10 @@ fn endpoint(health: &HealthPlan) -> String {
     parts.join("; ")
 }
 
-/// By what the start is known to be through.
+/// How the end of the start is detected.
 fn sign(sign: &StartSign) -> String {
     match sign {
-        StartSign::Answers { target, timeout } => format!("{target} passes ({} at most a try)", format_duration(*timeout)),
+        StartSign::Answers { target, timeout } => format!("{target} passes ({} at most per attempt)", format_duration(*timeout)),
         StartSign::Notifies => "it sends READY=1".to_owned(),
         StartSign::Writes(descriptor) => format!("it writes a line to descriptor {descriptor}"),
         StartSign::Line(text) => format!("its output has a line with `{}`", text.shown()),
@@ -270,14 +275,14 @@ mod tests {
         let (toml, order) = text.split_once("\n# What happens, in this order:\n").unwrap();
         assert!(toml.contains("\n[migrations]\n") && toml.contains("lock_timeout = \"30m\"  # default\n"), "{toml}");
         let expected = "\
-# 1. answer on [::]:8051, else 0.0.0.0:8051; unix socket @portcullis/8051; details for root and portcullis' own user on the socket, and with the token
+# 1. serve health on [::]:8051, else 0.0.0.0:8051; unix socket @portcullis/8051; details for root and portcullis' own user on the socket, and with the token
 # 2. wait for db up to 1m: postgres://postgres@db:5432/postgres
 # 3. wait for redis up to 1m: redis://cache:6379/0
-# 4. migrate: flask db upgrade --token ***; environment: sets API_TOKEN; in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, waited for up to 30m; no time limit
+# 4. migrate: flask db upgrade --token ***; environment: sets API_TOKEN; in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, waiting for up to 30m; no time limit
 # 5. start serve --key=***; environment: sets API_TOKEN
-# 6. check meanwhile db (postgres://postgres@db:5432/postgres), redis (redis://cache:6379/0)
+# 6. meanwhile check db (postgres://postgres@db:5432/postgres), redis (redis://cache:6379/0)
 # 7. write the heartbeat api_service_status in redis://cache:6379/0, every 20s, expires after 1m
-# 8. on TERM or INT: passes it on, and SIGKILL after 8s; a stop takes 9s at most
+# 8. on TERM or INT: forwards it, and SIGKILL after 8s; a stop takes 9s at most
 ";
         assert_eq!(order, expected);
     }
@@ -305,8 +310,8 @@ mod tests {
         let (plan, effective) = explain(&request, &environment).unwrap();
         let text = render(&plan, &effective);
         assert!(text.contains("content = \"a ${DB_PASSWORD} $host ${X%.*}\"") && !text.contains("planned-file"), "{text}");
-        assert!(text.contains(". make /conf: a text of the configuration, mode 0640\n"), "{text}");
-        assert!(text.contains(". make /data: a directory; only where "), "{text}");
+        assert!(text.contains(". file /conf: a text of the configuration, mode 0640\n"), "{text}");
+        assert!(text.contains(". file /data: a directory; only if "), "{text}");
         std::fs::write(&file, &text).unwrap();
         let (again, _) = explain(&request, &environment).unwrap();
         assert_eq!(again.steps, plan.steps, "{text}");
@@ -314,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_can_stand_in_the_configurations_place() {
+    fn the_printed_plan_is_a_valid_configuration() {
         let variables = [
             ("DB_HOST", "db"),
             ("DB_PASSWORD", "planned$password"),
@@ -333,7 +338,7 @@ mod tests {
             ("PORTCULLIS_HEALTH__TOKEN", "planned-bearer"),
         ];
         let environment = Environment::new(variables);
-        // What the first reading took from variables of portcullis' own stands in the file now, as these variables.
+        // Values that the first reading took from variables of portcullis are now in the file, as these variables.
         let file = std::env::temp_dir().join(format!("portcullis-plan-{}.toml", std::process::id()));
         for preset in crate::config::preset::names() {
             let mode = if preset == "ragflow" {

@@ -1,8 +1,8 @@
-//! `portcullis preset`: the built-in configurations, listed or printed to start from.
+//! `portcullis preset`: lists or prints the built-in configurations.
 
 use crate::config::preset;
 
-/// One line a preset: its name, and the first line of its text, which says what it is for.
+/// One line per preset: its name, and the first line of its text, which describes it.
 pub fn list() -> String {
     let widest = preset::names().map(str::len).max().unwrap_or_default();
     let line = |name| {
@@ -12,7 +12,7 @@ pub fn list() -> String {
     preset::names().map(line).collect()
 }
 
-/// The TOML text of a preset; why there is none of that name.
+/// The TOML text of a preset, or an error message.
 pub fn print(name: &str) -> Result<&'static str, String> {
     preset::find(name).map(|(_, text)| text)
 }

@@ -1,4 +1,4 @@
-//! `portcullis ready`: which instances of a service are ready, from the registry in Redis.
+//! `portcullis ready`: lists the ready instances of a service from the registry in Redis.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -20,55 +20,57 @@ use crate::probe::redis::heartbeat_reader::{HeartbeatReader, InstanceRecord};
 use crate::probe::redis::open;
 use crate::visible;
 
-/// How long one look may take.
+/// How long one reading may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause between two looks, before jitter of a fifth.
+/// The pause between two readings, before jitter of a fifth.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What was asked for on the command line.
+/// The options of the command line.
 #[derive(Debug)]
 pub struct Options {
-    /// Whose instances.
+    /// The service.
     pub service: String,
     /// How many have to be ready.
     pub min: u64,
-    /// Again whenever something has changed, until interrupted.
+    /// Print every change, until interrupted.
     pub watch: bool,
-    /// For how long that many have to be ready without a break; zero: one look is enough.
+    /// For how long that many have to be ready without interruption; zero: one reading is enough.
     pub stable: Duration,
-    /// JSON, one document a look.
+    /// JSON, one document per reading.
     pub json: bool,
-    /// The Redis; that of the configuration's heartbeat when none.
+    /// The Redis; none: that of the configuration's heartbeat.
     pub url: Option<String>,
     /// The configuration file.
     pub config: Option<PathBuf>,
 }
 
-/// What one look found.
+/// The result of one reading.
 #[derive(Debug, PartialEq)]
 struct Found {
     ready: u64,
     instances: Vec<InstanceRecord>,
 }
 
-/// Lists them; 0 when enough are ready, 69 when not or when Redis cannot be asked.
+/// Lists them; 0 if enough are ready, 69 if not or if Redis cannot be read.
 pub fn run(options: &Options, environment: &Environment) -> u8 {
     let found = resolve::heartbeat_location(options.config.as_deref(), options.url.as_deref(), &options.service, environment);
     let (place, key) = match found {
         Ok(Some(found)) => found,
         Ok(None) => {
-            return complain("no Redis is named: give it by --url, by [heartbeat] in the configuration, or by REDIS_HOST", Exit::Config);
+            return complain("no Redis is configured: use --url, [heartbeat] in the configuration, or REDIS_HOST", Exit::Config);
         }
         Err(problems) => return complain(&problems.to_string(), problems.exit()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(cause) => return complain(&format!("the kernel refused what asking needs: {cause}; check the limits"), Exit::Internal),
+        Err(cause) => {
+            return complain(&format!("the kernel refused the resources for the query: {cause}; check the limits"), Exit::Internal);
+        }
     };
     let code = runtime.block_on(look_on(options, &place, &key));
-    // What is still being asked is nobody's concern any more.
+    // A running query is no longer needed.
     runtime.shutdown_background();
     code
 }
@@ -80,7 +82,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
     loop {
         let began_look = began.elapsed();
         let look = timeout(TIMEOUT, look(place, key, &mut reader)).await;
-        let look = look.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer in time")));
+        let look = look.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no response in time")));
         let enough = look.as_ref().is_ok_and(|found| found.ready >= options.min);
         let left = stability.look(began_look, began.elapsed(), enough);
         if let Some(left) = left.filter(|left| !options.watch && !left.is_zero()) {
@@ -92,7 +94,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
         match &look {
             Ok(found) => {
                 let text = if options.json { as_json(options, key, found) } else { as_text(options, found) };
-                // What is only older by a moment is not news.
+                // A change of only the age is not printed.
                 let news = if options.json { text.clone() } else { as_text(options, &found.timeless()) };
                 if news != printed {
                     printed = news;
@@ -103,7 +105,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
             }
             Err(failure) => {
                 let (why, details) = (failure.reason(), failure.private.as_str());
-                let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.kind.word(), why.advice());
+                let words = format!("cannot read {place}: {} [{}] ({details}); {}", why.words(), why.kind.word(), why.advice());
                 if words != printed {
                     complain(&words, Exit::Unavailable);
                     printed = words;
@@ -117,7 +119,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
     }
 }
 
-/// The pause between two looks, which many readers shall not take together.
+/// The pause between two readings, with jitter so that many readers do not read at the same time.
 fn pause() -> Duration {
     PAUSE.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
@@ -145,7 +147,7 @@ fn as_text(options: &Options, found: &Found) -> String {
         let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
     }
     if found.instances.is_empty() && found.ready > 0 {
-        text.push_str("  the shared key says so; its producer records no instances\n");
+        text.push_str("  according to the shared key; its writer records no instances\n");
     }
     text
 }
@@ -173,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_redis_moves_no_cursor_and_forges_no_line() {
+    fn content_of_redis_moves_no_cursor_and_forges_no_line() {
         assert_eq!(visible::line("\x1b[31mapi-1\n  api-2  ready"), "\\u001b[31mapi-1\\n  api-2  ready");
         assert_eq!(visible::line("api-ü"), "api-ü");
     }

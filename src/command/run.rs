@@ -1,4 +1,4 @@
-//! `portcullis run`: the entrypoint, from the configuration to the last line.
+//! `portcullis run`: the entrypoint, from the configuration to the last log line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::supervisor;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 
-/// How long is looked for what stands in the way, where a file system does not answer.
+/// How long the search for obstacles may take if a file system does not respond.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs as the container's entry and returns the exit code.
@@ -47,9 +47,9 @@ fn start_log(environment: &Environment) {
         warn!("{complaint}");
     }
     if !known {
-        warn!("PORTCULLIS_LOG_FORMAT is neither `text` nor `json`; it is `text` now");
+        warn!("PORTCULLIS_LOG_FORMAT is neither `text` nor `json`; using `text`");
     }
-    // std's own hook would write to standard error directly and might wait for a reader that never comes.
+    // The hook of std would write to standard error directly and might block without a reader.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let payload = panic.payload();
@@ -58,16 +58,16 @@ fn start_log(environment: &Environment) {
     }));
 }
 
-/// What a panic is told as: libraries panic where the kernel has no room for another thread, and that is the machine's fault.
+/// The message for a panic: libraries panic if the kernel cannot create another thread, which is not an error of portcullis.
 fn fault(place: &str, text: &str) -> String {
     if text.contains("spawn") && text.contains("thread") {
-        "there is no room for another thread; check the limit of processes of the container (pids) and of the user (nproc)".to_owned()
+        "cannot create another thread; check the process limits of the container (pids) and of the user (nproc)".to_owned()
     } else {
-        format!("a fault of portcullis itself at {place}; please report it")
+        format!("an internal error of portcullis at {place}; please report it")
     }
 }
 
-/// The exit code, and how long a slow reader may take over the last line.
+/// The exit code, and how long a slow reader may take for the last line.
 fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> (u8, Duration) {
     let patience = log::LONGEST_LAST_WORDS;
     if let Err(cause) = sys::become_subreaper() {
@@ -78,19 +78,26 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
         Err(problems) => {
-            if let Some(number) = sayings.stopped_by() {
+            if let Some(number) = sayings.stopped_by().or_else(|| environment.stopped_by()) {
                 let code = signal_code(u8::try_from(number).unwrap_or_default());
                 return (last_line(code, &format!("ended by {} before anything was started", signal_name(number))), patience);
+            }
+            if problems.code() == Exit::Success.code() {
+                for problem in &problems {
+                    info!("{problem}");
+                }
+                info!(target: log::LAST_LINE, "the configuration has nothing to start in this case; exit code 0");
+                return (Exit::Success.code(), patience);
             }
             for problem in &problems {
                 error!("{problem}");
             }
-            // So many that they fill the queue must not cost the line that tells the exit code.
+            // If they fill the queue, the line with the exit code must still be written.
             log::flush(log::LAST_WORDS);
             let what = match problems.exit() {
                 _ if problems.are_refusals() => "the configuration refuses this start",
-                Exit::Usage => "the command line is wrong",
-                _ => "the configuration is wrong",
+                Exit::Usage => "the command line has errors",
+                _ => "the configuration has errors",
             };
             return (last_line(problems.code(), what), patience);
         }
@@ -102,13 +109,25 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
         info!("{remark}");
     }
     let inherited = inherited_environment(environment, descriptors);
-    if let Some(code) = refused(&plan, &inherited) {
+    // If its program is missing, its own start reports that, and nothing was done before.
+    if !plan.is_process_alone()
+        && let Some(code) = refused(&plan, &inherited)
+    {
         return (code, patience);
     }
+    let plan = match environment.keep_all() {
+        Ok(true) => plan,
+        // Another replica was faster with a value that is made once: that one is read.
+        Ok(false) => match resolve(request, environment) {
+            Ok(plan) => plan,
+            Err(problems) => return (last_line(problems.code(), &problems.to_string()), patience),
+        },
+        Err(cause) => return (last_line(Exit::Config.code(), &cause), patience),
+    };
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
         Ok(listeners) => {
             for cause in listeners.iter().flat_map(Listeners::missing) {
-                warn!("{cause}; going on without it");
+                warn!("{cause}; continuing without it");
             }
             listeners
         }
@@ -116,25 +135,25 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
             return (last_line(Exit::Config.code(), &cause.to_string()), patience);
         }
         Err(cause) if plan.own_command => {
-            debug!("{cause}; `healthcheck` will not hear of this command");
+            debug!("{cause}; `healthcheck` will not see this command");
             None
         }
         Err(cause) => {
-            warn!("{cause}; going on without the health endpoint");
+            warn!("{cause}; continuing without the health endpoint");
             None
         }
     };
-    // Removed when this returns, whatever with; after a KILL the next one finds it stale.
+    // Removed when this returns; after a KILL the next start finds it stale.
     let _file = listeners.as_ref().and_then(Listeners::file);
     let directory = inherited.directory.clone().unwrap_or_default();
     let sources = || {
         let environment = environment.clone().recalling().at(directory);
-        // The file that was found stays the file: without it a reload would find nothing to run, or another one.
+        // A reload always reads the file that was found at the start.
         Sources { request: RunOptions { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
     };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
     match supervisor::run(plan, listeners, inherited, sources, subsystems) {
-        Ok((Ending { code, sentence, as_asked: true }, patience)) => {
+        Ok((Ending { code, sentence, as_requested: true }, patience)) => {
             log::live(Vec::new());
             info!(target: log::LAST_LINE, "{sentence}; exit code {code}");
             (code, patience)
@@ -142,13 +161,13 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
         Ok((ending, patience)) => (last_line(ending.code, &ending.sentence), patience),
         Err(cause) => {
             let sentence =
-                format!("the kernel refused what supervision needs: {cause}; check the limits of the container (processes, files)");
+                format!("the kernel refused the resources for supervision: {cause}; check the limits of the container (processes, files)");
             (last_line(Exit::Internal.code(), &sentence), patience)
         }
     }
 }
 
-/// What ends the start before anything of it was done, the health endpoint included: programs that are nowhere, files that only root can make so.
+/// Errors that end the start before it does anything, including the health endpoint: programs that do not exist, files that need root.
 fn refused(plan: &Plan, inherited: &InheritedEnvironment) -> Option<u8> {
     let Inspection { mut obstacles, missing } = prepare::look(plan, inherited, LONGEST_LOOK);
     let (missing, perhaps): (Vec<Missing>, Vec<Missing>) = missing.into_iter().partition(|missing| missing.certain);
@@ -164,7 +183,7 @@ fn refused(plan: &Plan, inherited: &InheritedEnvironment) -> Option<u8> {
     Some(last_line(exit.code(), last))
 }
 
-/// What the children inherit. We leave the working directory ourselves, so that its file system can be unmounted.
+/// The environment that children inherit. portcullis itself leaves the working directory, so that its file system can be unmounted.
 fn inherited_environment(environment: &Environment, descriptors: Vec<i32>) -> InheritedEnvironment {
     let directory = std::env::current_dir().ok();
     if directory.is_some() {
@@ -175,21 +194,21 @@ fn inherited_environment(environment: &Environment, descriptors: Vec<i32>) -> In
     InheritedEnvironment { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
 }
 
-/// Whether a variable is a secret of portcullis' own, which the process has no use for: its token, a password of a check. A path to a
-/// file is none.
+/// Whether a variable is a secret of portcullis that the process does not need: its token, a password of a check. A path to a file is not a
+/// secret.
 fn is_own_secret(name: &str, value: &str) -> bool {
     let holds_keys = value.trim_start().starts_with(['{', '[']);
     name.starts_with("PORTCULLIS_") && !name.ends_with("_FILE") && (looks_secret(name, value) || (holds_keys && looks_secret(value, "")))
 }
 
-/// What was open above standard error before anything of ours was, and is meant to be passed on.
+/// The inherited descriptors above standard error, which are passed on.
 fn inherited_descriptors() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     numbers.into_iter().filter(|number| *number > 2 && sys::descriptors::survives_exec(*number)).collect()
 }
 
-/// Says in one sentence why the run ends otherwise than it was asked to, and with which code.
+/// Logs why the run ends, unless it ends as requested, and with which exit code.
 fn last_line(code: u8, sentence: &str) -> u8 {
     log::live(Vec::new());
     error!(target: log::LAST_LINE, "{sentence}; exit code {code}");

@@ -1,8 +1,8 @@
-//! For how long a condition has held without a break.
+//! For how long a condition has held without interruption.
 
 use std::time::Duration;
 
-/// A condition that has to hold for a while before it counts.
+/// A condition that counts only after it has held for a while.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stability {
     wanted: Duration,
@@ -10,15 +10,15 @@ pub(super) struct Stability {
 }
 
 impl Stability {
-    /// One that has to hold for `wanted`; zero: once is enough.
+    /// A condition that has to hold for `wanted`; zero: once is enough.
     pub(super) const fn new(wanted: Duration) -> Self {
         Self { wanted, began: None }
     }
 
-    /// Takes in what was found by a look that began at `began_at` and ended at `ended_at`; how long it has to hold on, zero when it has
-    /// held for long enough, none when it does not hold.
+    /// Adds the result of a probe that began at `began_at` and ended at `ended_at`. Returns how much longer it has to hold: zero if it has
+    /// held long enough, none if it does not hold.
     ///
-    /// It counts from the end of the first look to the begin of the last one: what was found in between is all that is known.
+    /// It counts from the end of the first probe to the begin of the last one, the time that is certain.
     pub(super) fn look(&mut self, began_at: Duration, ended_at: Duration, holds: bool) -> Option<Duration> {
         if !holds {
             self.began = None;
@@ -28,7 +28,7 @@ impl Stability {
         Some(self.wanted.saturating_sub(began_at.saturating_sub(began)))
     }
 
-    /// Nobody could look for a while, so what held before may have broken meanwhile.
+    /// After a pause of this process the condition may have been interrupted, so it starts again.
     pub(super) const fn interrupt(&mut self) {
         self.began = None;
     }
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_saw_is_no_part_of_it() {
+    fn unseen_time_is_not_part_of_it() {
         let (mut stability, seconds) = (Stability::new(Duration::from_secs(5)), Duration::from_secs);
         assert_eq!(stability.look(seconds(0), seconds(0), true), Some(seconds(5)));
         stability.interrupt();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_that_a_look_takes_is_not_part_of_it() {
+    fn the_duration_of_a_probe_is_not_part_of_it() {
         assert_eq!(run(5, &[(0, 4, true), (5, 9, true), (9, 10, true)]), [Some(5), Some(4), Some(0)]);
     }
 }

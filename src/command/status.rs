@@ -1,4 +1,4 @@
-//! `portcullis status`: how the running portcullis is, for a person in a terminal, or as JSON.
+//! `portcullis status`: the state of the running portcullis, as text for a terminal or as JSON.
 
 mod fit;
 mod paint;
@@ -19,44 +19,44 @@ use crate::log::stream;
 use crate::sys;
 use crate::visible;
 
-/// How long one answer may take.
+/// How long one response may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause between two looks.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Bytes of an answer that are read: the text of a few thousand checks.
+/// The maximum number of bytes of a response: the text of a few thousand checks.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
 
-/// Columns and rows of a terminal that does not say.
+/// The default columns and rows of a terminal.
 const USUAL_SIZE: (usize, usize) = (80, 24);
 
-/// Clears the screen and goes to its corner.
+/// Clears the screen and moves the cursor to the top left.
 const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 
-/// What was asked for on the command line.
+/// The options of the command line.
 #[derive(Debug)]
 pub struct Options {
-    /// JSON in place of text.
+    /// JSON instead of text.
     pub json: bool,
-    /// Again and again, until interrupted.
+    /// Repeatedly, until interrupted.
     pub watch: bool,
-    /// The unix socket to ask.
+    /// The unix socket to use.
     pub socket: Option<String>,
-    /// The address to ask.
+    /// The address to use.
     pub listen: Option<String>,
-    /// The configuration file that says where.
+    /// The configuration file with the endpoint.
     pub config: Option<PathBuf>,
 }
 
-/// Prints it and returns the exit code: 0 when there was an answer, whatever it says, 69 when there was none.
+/// Prints it and returns the exit code: 0 if there was a response, whatever its state, 69 if not.
 pub fn run(options: &Options, environment: &Environment) -> u8 {
     let location = ServerLocation { listen: options.listen.clone(), socket: options.socket.clone() };
     let endpoints = match http_client::endpoints(&location, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return complain(&problem, Exit::Usage),
     };
-    // Who reads a pipe or a file wants text, no colour and no orders to a terminal.
+    // A pipe or a file gets plain text without colours and terminal sequences.
     let redraws = !options.json && io::stdout().is_terminal() && environment.get("TERM").is_none_or(|name| name != "dumb");
     let no_color = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
     let shown = |text: String| if redraws && !no_color { paint(&text) } else { text };
@@ -75,7 +75,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
             (false, false) => "\n",
         };
         first = false;
-        // JSON is for a program, which is not to read words among it.
+        // JSON is for programs, so nothing else is printed with it.
         let printed = match answer {
             Ok(text) if redraws => {
                 let (columns, rows) = sys::terminal_size(io::stdout().as_fd()).unwrap_or(USUAL_SIZE);
@@ -100,10 +100,10 @@ fn look(endpoints: &[Endpoint], json: bool) -> Result<String, String> {
     let question = HttpRequest { method: "GET", target, headers, longest: LONGEST_ANSWER, end: Moment::now().after(TIMEOUT) };
     let answer = http_client::first(endpoints, question).map_err(|problem| format!("{problem}; is portcullis running there?"))?;
     match answer.status {
-        // Whoever listens there may be somebody else; none of it is for the terminal to obey.
+        // The server may be another program, so control characters are escaped.
         200 => Ok(visible::lines(answer.body.strip_suffix('\n').unwrap_or(&answer.body)).into_owned() + "\n"),
-        404 => Err("this view is switched off on the network; ask over the unix socket with --socket".to_owned()),
-        status => Err(format!("answered with status {status}")),
+        404 => Err("this view is switched off on the network; use the unix socket with --socket".to_owned()),
+        status => Err(format!("the response has status {status}")),
     }
 }
 

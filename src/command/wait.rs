@@ -1,4 +1,4 @@
-//! `portcullis wait`: until targets are ready, in parallel, and then the command in our place.
+//! `portcullis wait`: waits for targets in parallel, then executes the command in its place.
 
 mod alarm;
 mod handover;
@@ -26,49 +26,49 @@ use alarm::Alarm;
 use report::Board;
 use row::Hold;
 
-/// How often what is shown on a terminal is renewed.
+/// How often the terminal is redrawn.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How often a line says what is still waited for where there is no terminal.
+/// How often a line reports the progress without a terminal.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// The pause between two tries while a target that is ready has to stay so.
+/// The pause between two attempts while a ready target has to stay ready.
 const HOLDING: Duration = Duration::from_secs(1);
 
-/// How long taking leave of a server may take.
+/// How long closing a session may take.
 const LEAVE: Duration = Duration::from_millis(50);
 
-/// What is waited for, and what comes then.
+/// The targets, the options and the command.
 #[derive(Debug)]
 pub struct Options {
     /// URLs of targets, at least one.
     pub targets: Vec<String>,
-    /// How long to wait at most; zero: each is asked once; `Duration::MAX`: without an end.
+    /// How long to wait at most; zero: each target is probed once; `Duration::MAX`: no limit.
     pub timeout: Duration,
-    /// How long one try may take.
+    /// How long one attempt may take.
     pub try_timeout: Duration,
-    /// Time between two tries; the gate's own pace when none.
+    /// The pause between two attempts; none: the default back-off.
     pub interval: Option<Duration>,
-    /// For how long each has to be ready without a break; zero: once is enough.
+    /// For how long each has to be ready without interruption; zero: once is enough.
     pub stable: Duration,
     /// Whether one of them is enough.
     pub any: bool,
-    /// What is said of how the wait goes.
+    /// The form of the output.
     pub output: Reporting,
     /// Whether a wrong login ends the wait.
     pub fail_fast: bool,
-    /// Whom targets that speak TLS by their scheme trust, and as whom we introduce ourselves.
+    /// The TLS options for targets whose scheme implies TLS.
     pub tls: TlsFlags,
-    /// What to become; empty: nothing.
+    /// The command; empty: none.
     pub command: Vec<OsString>,
 }
 
-/// What is said of a wait.
+/// The form of the output of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reporting {
-    /// How it goes, as text.
+    /// Progress and result as text.
     Text,
-    /// The same, and the result as JSON.
+    /// Progress as text, the result as JSON.
     Json,
     /// Nothing.
     Nothing,
@@ -81,7 +81,7 @@ enum End {
     Signalled(i32),
 }
 
-/// Waits and becomes the command; returns an exit code when there is none, or when it cannot be started.
+/// Waits and executes the command in its place; returns an exit code if there is no command, or if it cannot be started.
 pub fn run(request: &Options, environment: &Environment) -> u8 {
     let signals = Interrupt::listen();
     let (targets, notices) = match resolve::targets_with(&request.targets, &request.tls, environment) {
@@ -96,21 +96,21 @@ pub fn run(request: &Options, environment: &Environment) -> u8 {
     }
     if request.stable >= request.timeout && !request.stable.is_zero() {
         let [stable, limit] = [request.stable, request.timeout].map(humantime::format_duration);
-        report::say(&format!("--stable {stable} cannot come true within --timeout {limit}; give a longer --timeout"));
+        report::say(&format!("--stable {stable} cannot be reached within --timeout {limit}; give a longer --timeout"));
         return Exit::Usage.code();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(cause) => {
-            report::say(&format!("cannot wait: the kernel refused what that needs: {cause}; check the limits of the container"));
+            report::say(&format!("cannot wait: the kernel refused the resources: {cause}; check the limits of the container"));
             return Exit::Internal.code();
         }
     };
     let mut board = Board::new(&targets, may_redraw(environment), request.output);
     let began = Instant::now();
     let end = runtime.block_on(wait(request, targets, &mut board, signals));
-    // What is still being asked is nobody's concern any more.
+    // Running probes are no longer needed.
     runtime.shutdown_background();
     match end {
         End::Signalled(number) => {
@@ -128,22 +128,22 @@ pub fn run(request: &Options, environment: &Environment) -> u8 {
     }
 }
 
-/// Whether lines can be drawn anew: a terminal that knows how to move its cursor.
+/// Whether lines can be redrawn: a terminal that can move its cursor.
 fn may_redraw(environment: &Environment) -> bool {
     log::is_terminal() && environment.get("TERM").is_none_or(|name| name != "dumb")
 }
 
-/// News of one target.
+/// A result for one target.
 enum News {
     Ready,
-    /// Ready, and not yet for long enough; how often the session was lost.
+    /// Ready, but not yet for long enough; with the number of lost sessions.
     Holding(u32),
     Failed(Failure),
 }
 
 async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signals: Option<Interrupt>) -> End {
     let began = Instant::now();
-    // A timeout of zero means one try, and that may take as long as a try may.
+    // A timeout of zero means one attempt, with the usual limit of an attempt.
     let limit = if request.timeout.is_zero() { request.try_timeout } else { request.timeout };
     let deadline = Deadline::after(limit);
     let (sender, mut news) = mpsc::unbounded_channel();
@@ -175,13 +175,13 @@ async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signal
                 Some((index, News::Holding(lost))) => board.holding(index, Hold { wanted: request.stable, lost }, began.elapsed()),
                 Some((index, News::Failed(failure))) => {
                     let hopeless = request.fail_fast && failure.reason().is_refusal() && !request.any;
-                    // What ends the wait is said at its end.
+                    // The reason for the end of the wait is printed at its end.
                     board.failed(index, failure, began.elapsed(), !hopeless && !request.timeout.is_zero());
                     if hopeless {
                         return End::NotReady;
                     }
                 }
-                // Every target was asked once, or its probe cannot go on.
+                // Every target was probed once, or its probe cannot continue.
                 None => return End::NotReady,
             },
             () = &mut late => return End::NotReady,
@@ -190,7 +190,7 @@ async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signal
     }
 }
 
-/// How one target is asked.
+/// How one target is probed.
 struct TargetWait {
     try_timeout: Duration,
     interval: Option<Duration>,
@@ -209,12 +209,12 @@ impl TargetWait {
         let mut lost = 0;
         loop {
             let began_at = began.elapsed();
-            // A little less than what is left, so that the last try's own words come before the end.
+            // A little less than the remaining time, so that the error of the last attempt arrives before the end.
             let left = self.deadline.left().mul_f64(0.98);
             let given = left.min(self.try_timeout);
             let Outcome { result, elapsed, .. } = probe.once(given).await;
             if probe.lost_session() {
-                // A server that was started again in between answers as if nothing had been.
+                // A server that was restarted in between answers normally.
                 stability.look(began_at, began.elapsed(), false);
                 lost += 1;
             }
@@ -232,15 +232,15 @@ impl TargetWait {
                     continue;
                 }
                 Ok(()) => {
-                    // Once it is told we may be another program the next moment.
+                    // After this result is sent, this process may become the command at any moment.
                     let _ = timeout_at(Instant::now() + LEAVE, probe.close()).await;
                     return tell(News::Ready);
                 }
-                // Cut short by the end, whatever words that has: what is known already says more.
+                // The end of the wait interrupted it: the previous error is more informative.
                 Err(_) if known && left < self.try_timeout && elapsed >= given.mul_f64(0.9) => return,
                 Err(failure) => {
                     let kind = failure.kind;
-                    // The same once more is no news, and telling it costs as much as asking.
+                    // A repeated result is not sent, because that would cost as much as the probe.
                     if reported.as_ref() != Some(&failure) {
                         tell(News::Failed(failure.clone()));
                         (reported, known) = (Some(failure), true);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_timeout_of_zero_asks_once() {
+    async fn a_timeout_of_zero_probes_once() {
         let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
         let mut board = Board::new(&targets, false, Reporting::Text);

@@ -1,22 +1,22 @@
-//! Who a name or a number is: `/etc/passwd` and `/etc/group` as files, because a static binary in a container has no name services.
+//! Finds users and groups in `/etc/passwd` and `/etc/group` as files, because a static binary in a container has no name services.
 
 use std::fs;
 
 use crate::sys::start::Credentials;
 
-/// The two files, as they were when they were read; empty where there is none, as in an image made from scratch.
+/// The contents of both files when they were read; empty for a missing file, as in an image made from scratch.
 #[derive(Debug, Default)]
 pub struct Accounts {
     passwd: String,
     group: String,
 }
 
-/// Who a process shall be.
+/// The user and groups for a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserAccount {
     /// Its ids.
     pub credentials: Credentials,
-    /// Its home; `/` for a number that has no account.
+    /// Its home directory; `/` for a number without an account.
     pub home: String,
 }
 
@@ -29,8 +29,8 @@ impl Accounts {
 
     /// Finds `user`, `user:group`, `uid` or `uid:gid`.
     ///
-    /// Without a group the user gets its own and its supplementary ones, as `initgroups(3)` gives them; with a group that one
-    /// alone, as Docker's `USER` and gosu do it.
+    /// Without a group the user gets its primary and its supplementary groups, like `initgroups(3)`; with a group only that one, like Docker's `USER`
+    /// and gosu.
     ///
     /// # Errors
     /// What is unknown, and what to write instead.
@@ -63,8 +63,8 @@ impl Accounts {
         Ok(UserAccount { credentials, home })
     }
 
-    /// Finds `user`, `user:group`, `:group` or `user:` (with the group of the user), by names or numbers, as `chown(1)` takes them: whose a
-    /// file is to be, and of which group; none for what stays.
+    /// Finds the owner and group for a file: `user`, `user:group`, `:group` or `user:` (with the group of the user), by names or numbers, as in
+    /// `chown(1)`; none for what is not changed.
     ///
     /// # Errors
     /// What is unknown, and what to write instead.
@@ -99,7 +99,7 @@ impl Accounts {
     }
 }
 
-/// The entries of one file, each as its fields (passwd(5), group(5)).
+/// The entries of one file, each split into its fields (passwd(5), group(5)).
 fn records(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().filter(|line| !line.starts_with('#')).map(|line| line.trim().split(':').collect())
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_named() {
+    fn unknown_names_are_reported() {
         for (wanted, word) in [
             ("nobody", "no user `nobody`"),
             ("app:nogroup", "no group `nogroup`"),

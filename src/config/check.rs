@@ -1,4 +1,4 @@
-//! `[checks.NAME]`: what is asked, when and how often, and what its result counts for.
+//! `[checks.NAME]`: what is probed, when and how often, and what the result counts for.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
 use crate::config::values::{DAY, Deferred, Maybe, Number, Span, YEAR};
 
-/// What the name of a check or a module looks like.
+/// The form of the name of a check or a module.
 const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
 
-/// Names that mean something else in one of the health answers.
+/// Names that have another meaning in one of the health responses.
 pub const RESERVED: [&str; 17] = [
     "status",
     "_meta",
@@ -40,53 +40,53 @@ pub fn names() -> serde_json::Value {
     json!({ "pattern": NAME, "not": { "enum": RESERVED } })
 }
 
-/// What the result of a check, or the running of a module, counts for (`readiness` includes `health`; `liveness` includes `health`).
+/// What the result of a check, or the running state of a module, counts for (`readiness` and `liveness` include `health`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Affects {
-    /// It is shown and counts for nothing.
+    /// It is shown but does not count.
     None,
-    /// `/healthz` and the other deep answers.
+    /// `/healthz` and the other deep health responses.
     #[default]
     Health,
     /// Also `/readyz` and the heartbeat.
     Readiness,
-    /// `/healthz` and `/livez`: opt-in, an orchestrator kills by it.
+    /// `/healthz` and `/livez`: opt-in, because an orchestrator kills the container when `/livez` fails.
     Liveness,
 }
 
 impl Affects {
-    /// Whether the deep answers count it.
+    /// Whether it counts for the deep health responses.
     pub const fn health(self) -> bool {
         !matches!(self, Self::None)
     }
 
-    /// Whether readiness counts it.
+    /// Whether it counts for readiness.
     pub const fn readiness(self) -> bool {
         matches!(self, Self::Readiness)
     }
 
-    /// Whether liveness counts it.
+    /// Whether it counts for liveness.
     pub const fn liveness(self) -> bool {
         matches!(self, Self::Liveness)
     }
 }
 
-/// What is done when a check goes down by its thresholds after having been up.
+/// What happens when a check that was up goes down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum OnDown {
-    /// It is shown and counted.
+    /// It is shown and counts.
     #[default]
     Report,
-    /// Its process (that of its module, else the main process) is stopped by its own stop protocol and started anew, within its restart
-    /// limits and back-off; with a heartbeat by one replica of the service at a time.
+    /// Its process (that of its module, else the main process) is stopped in the configured way and started again, within its restart limits and
+    /// back-off; with a heartbeat, by one replica of the service at a time.
     Restart,
 }
 
-/// What a database that is not there means.
+/// What a missing database means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -94,41 +94,40 @@ pub enum MissingDatabase {
     /// It is not ready.
     #[default]
     Wait,
-    /// It counts as ready until it was there once: the migration creates it.
+    /// It counts as ready until it has existed once: the migration creates it.
     Ready,
 }
 
-/// When and how often a target is asked, and what its result counts for.
+/// When and how often a target is probed, and what the result counts for.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Watching {
-    /// Several HTTP endpoints that are asked in parallel and make one result, in place of one target.
+    /// Several HTTP endpoints that are probed in parallel and give one result, instead of one target.
     #[schemars(extend("minItems" = 1))]
     pub targets: Deferred<Vec<Endpoint>>,
-    /// How many of several endpoints are asked at a time.
+    /// How many of several endpoints are probed at a time.
     pub parallel: Number<1, 64>,
-    /// In which case there is this check.
+    /// The check exists only if this condition holds.
     pub when: Deferred<Condition>,
-    /// Keys that stand above those of the check; the first variant whose `when` holds is taken.
+    /// Keys that override those of the check; the first variant whose `when` holds applies.
     pub variants: Deferred<Vec<CheckVariant>>,
-    /// How long the start waits for it; `"0s"`: not at all. By default 60s, and 0s for the process, a module and a check of a module.
+    /// How long the start waits for it; `"0s"` means not at all. By default 60s, and 0s for the process, a module and a check of a module.
     pub wait: Option<Span<0, YEAR>>,
     /// What its result counts for.
     pub affects: Affects,
-    /// The pause between two tries while running; at least that long, and at most a tenth longer. By default 5s.
+    /// The pause between two probes while running; the actual pause is up to a tenth longer. By default 5s.
     pub interval: Option<Span<100, DAY>>,
-    /// How long one try may take; of several targets, how long each may.
+    /// How long one probe may take; with several targets, how long each may take.
     pub timeout: Span<10, 600_000>,
-    /// How many failures in a row make it down.
+    /// How many failures in a row change its state to down.
     pub failure_threshold: Number<1, 1000>,
-    /// How many passes in a row make it up again.
+    /// How many successes in a row change its state to up again.
     pub success_threshold: Number<1, 1000>,
     /// Whether a refused login or a missing database ends the wait at once, with 69.
     pub fail_fast: bool,
-    /// What a database that is not there means.
+    /// What a missing database means.
     pub missing_database: MissingDatabase,
-    /// What is done when it goes down by its thresholds after having been up: `restart` stops its process (that of its module, else the
-    /// main one) and starts it anew.
+    /// What happens when it goes down after having been up: `restart` stops its process (that of its module, else the main one) and starts it again.
     pub on_down: OnDown,
     /// Allows `affects = "liveness"` and `on_down = "restart"` with a target outside the container.
     pub i_know: bool,
@@ -155,20 +154,20 @@ impl Default for Watching {
     }
 }
 
-/// A dependency that is waited for and watched.
+/// A dependency that is waited for and then checked while running.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "check", deny_unknown_fields)]
 pub struct CheckSection {
-    /// When, how often, and what for.
+    /// When and how often it is probed, and what it counts for.
     #[serde(flatten)]
     pub watching: Watching,
-    /// What is asked.
+    /// The target.
     #[serde(flatten)]
     pub target: TargetKeys,
 }
 crate::union!(CheckSection { watching: Watching, target: TargetKeys });
 
-/// The keys of a check that stand above it in the case that `when` names.
+/// Keys that override those of a check if `when` holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckVariant(CheckSection);
 
@@ -188,11 +187,11 @@ impl JsonSchema for CheckVariant {
     }
 }
 
-/// What an endpoint has besides its target.
+/// The keys of an endpoint besides its target.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Label {
-    /// How messages and answers call it; by default its number.
+    /// Its name in messages and health responses; by default its number.
     pub name: Maybe<Text>,
 }
 
@@ -203,7 +202,7 @@ pub struct Endpoint {
     /// Its name.
     #[serde(flatten)]
     pub label: Label,
-    /// What is asked.
+    /// The target.
     #[serde(flatten)]
     pub target: TargetKeys,
 }

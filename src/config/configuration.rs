@@ -1,9 +1,9 @@
-//! The whole configuration: what stands at its top level, and the tables below it.
+//! The whole configuration: its top-level keys and its tables.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::arguments::{OptionSection, RefusalSection, Rule};
+use crate::config::arguments::{OptionSection, RefusalSection, Rule, WarningSection};
 use crate::config::check::CheckSection;
 use crate::config::condition::Condition;
 use crate::config::dify::Dify;
@@ -20,55 +20,57 @@ use crate::config::process::ProcessSection;
 use crate::config::step::StepSection;
 use crate::config::values::{Deferred, Maybe, Named};
 
-/// The top level, and the tables that are read by themselves.
+/// The top level, and the tables that are read separately.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Configuration {
-    /// The service's name in health answers, in Redis and in metrics; by default the mode, else `app`.
+    /// The name of the service in health responses, in Redis and in metrics; by default the mode, else `app`.
     pub service: Maybe<Text>,
-    /// The application's version in `/health`, `/actuator/info`, Redis and on the page, as `"${VERSION:-}"`; by default none is told.
+    /// The application's version in `/health`, `/actuator/info`, Redis and on the page, for example `"${VERSION:-}"`; by default none.
     pub version: Maybe<Text>,
-    /// The mode that is started; by default what `MODE` says, or the only one there is.
+    /// The mode to start; by default the value of `MODE`, or the only mode.
     pub mode: Maybe<Text>,
-    /// The mode to take where the one that is asked for is unknown, or none is.
+    /// The mode to start if the requested one is unknown, or none is requested.
     pub mode_fallback: Maybe<Text>,
-    /// Conditions by name, for `{ condition = "NAME" }`; each is asked once in a start, before anything else is done.
+    /// Conditions by name, for `{ condition = "NAME" }`; each is evaluated once in a start, before anything else.
     pub conditions: Deferred<Named<Condition>>,
-    /// Cases in which nothing is started; all that hold are told at once, before anything else is done.
+    /// Cases in which the start is refused; all that apply are reported at once, before anything else.
     pub refuse: Deferred<Vec<RefusalSection>>,
-    /// What becomes of the arguments: the first rule that holds says so. Where none does, the mode's command has to take them.
+    /// Cases in which something is to be said; a start goes on all the same.
+    pub warn: Deferred<Vec<WarningSection>>,
+    /// Rules for the arguments: the first one whose `when` holds applies. If none does, the mode's command has to take the arguments.
     pub arguments: Deferred<Vec<Rule>>,
-    /// Options among the arguments, before a `--`, that become variables and are taken off, as `"--workers" = "WORKERS"`.
+    /// Options among the arguments, before a `--`, that set variables and are removed from the arguments, for example `"--workers" = "WORKERS"`.
     #[schemars(extend("propertyNames" = serde_json::json!({ "pattern": "^-" })))]
     pub options: Deferred<Named<OptionSection>>,
-    /// The dependencies that are waited for and watched, by name.
+    /// The dependencies that are waited for and then checked while running, by name.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
     pub checks: Deferred<Named<CheckSection>>,
-    /// What is done once in a start, in this order within each of its times.
+    /// Commands that run once in a start; those with the same `at` run in this order.
     pub steps: Deferred<Vec<StepSection>>,
-    /// The command that runs once across all replicas.
+    /// The command that runs once for all replicas.
     pub migrations: Deferred<Migrations>,
-    /// What is written, copied, made, removed or given to somebody before the process is started, in this order.
+    /// Files, directories and links that are written, copied, created, removed or changed before the process is started, in this order.
     pub files: Deferred<Vec<File>>,
-    /// The processes of which one is started, by name.
+    /// The processes, by name; one of them is started.
     #[schemars(extend("propertyNames" = serde_json::json!({ "minLength": 1 })))]
     pub modes: Deferred<Named<Mode>>,
-    /// Where and how often the readiness is written.
+    /// Where and how often the readiness is written to Redis.
     pub heartbeat: Deferred<HeartbeatSection>,
     /// The health endpoint.
     pub health: Deferred<Health>,
-    /// A Dify whose APIs are asked one by one; the report stands in `/actuator/health`.
+    /// A Dify whose APIs are monitored; the report is in `/actuator/health`.
     pub dify: Deferred<Dify>,
-    /// What holds for every process.
+    /// Settings of every process.
     pub process: Deferred<ProcessSection>,
     /// The variables of every process.
     pub env: Deferred<EnvironmentSection>,
-    /// Further processes beside that of the mode, by name.
+    /// Further processes beside the main process, by name.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
     pub modules: Deferred<Named<ModuleSection>>,
 }
 
-/// The same as a document: with what is taken out before the rest is read.
+/// The same as a document: with the keys that are removed before the rest is read.
 #[derive(JsonSchema)]
 #[schemars(
     title = "portcullis.toml",
@@ -76,10 +78,10 @@ pub struct Configuration {
     deny_unknown_fields
 )]
 pub struct Document {
-    /// What is read of it.
+    /// The keys that are read.
     #[schemars(flatten)]
     pub configuration: Configuration,
-    /// What lays it over a preset.
+    /// The keys that merge it over a preset.
     #[schemars(flatten)]
     pub presets: PresetKeys,
 }

@@ -1,4 +1,4 @@
-//! What `[dify]` says: a Dify whose APIs are asked one by one, and reported as dify-status reports them.
+//! `[dify]`: a Dify whose APIs are monitored, and reported in the form of dify-status.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,13 @@ use crate::secret::Secret;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum DifyClient {
-    /// What a chat app serves, once for each key.
+    /// The APIs of a chat app, once for each key.
     DifyChat,
-    /// What the knowledge serves.
+    /// The APIs of the knowledge base.
     DifyDataset,
-    /// What a workflow app serves, once for each key.
+    /// The APIs of a workflow app, once for each key.
     DifyWorkflow,
-    /// What the console serves to the account.
+    /// The APIs of the console, for the account.
     DifyServer,
 }
 
@@ -36,7 +36,7 @@ impl DifyClient {
     }
 }
 
-/// An API that is asked, by dify-status' name of its method.
+/// An API that is called, by the name of its method in dify-status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
@@ -96,7 +96,7 @@ impl Api {
         Self::GetDatasetApiKey,
     ];
 
-    /// Whose it is, its method, and its endpoint as dify-status reports it, which is not the path that is asked.
+    /// Its client, its method, and its endpoint as dify-status reports it, which is not the requested path.
     const fn facts(self) -> (DifyClient, &'static str, &'static str) {
         use DifyClient::{DifyChat, DifyDataset, DifyServer, DifyWorkflow};
         match self {
@@ -119,7 +119,7 @@ impl Api {
         }
     }
 
-    /// The client that asks it.
+    /// The client that calls it.
     pub const fn client(self) -> DifyClient {
         self.facts().0
     }
@@ -129,13 +129,13 @@ impl Api {
         self.facts().1
     }
 
-    /// Its endpoint as it is reported.
+    /// The reported endpoint.
     pub const fn endpoint(self) -> &'static str {
         self.facts().2
     }
 }
 
-/// Which APIs of a client are asked; all of them for one that is not named.
+/// Which APIs of each client are called; all of them for a client that is not named.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(inline)]
@@ -143,7 +143,7 @@ pub struct Methods {
     /// Of the chat apps.
     #[serde(rename = "DifyChat", skip_serializing_if = "Option::is_none")]
     pub chat: Option<Vec<Api>>,
-    /// Of the knowledge.
+    /// Of the knowledge base.
     #[serde(rename = "DifyDataset", skip_serializing_if = "Option::is_none")]
     pub dataset: Option<Vec<Api>>,
     /// Of the workflow apps.
@@ -155,7 +155,7 @@ pub struct Methods {
 }
 
 impl Methods {
-    /// What was written for this client.
+    /// The methods that were given for this client.
     pub const fn of(&self, client: DifyClient) -> Option<&Vec<Api>> {
         match client {
             DifyClient::DifyChat => self.chat.as_ref(),
@@ -166,7 +166,7 @@ impl Methods {
     }
 }
 
-/// How the password is sent to the login.
+/// How the login sends the password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -174,11 +174,11 @@ pub enum PasswordEncoding {
     /// In base64, as Dify's own page sends it.
     #[default]
     Base64,
-    /// As it is, for a Dify that is too old for base64.
+    /// Unchanged, for a Dify that is too old for base64.
     Plain,
 }
 
-/// What the report counts for. Never for readiness: a Dify that is down elsewhere is no reason to take this replica out of traffic.
+/// What the report counts for. It never counts for readiness: that Dify elsewhere is down is no reason to take this replica out of traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -190,41 +190,41 @@ pub enum Counts {
     Health,
 }
 
-/// A Dify whose APIs are asked one by one; the report stands in `/actuator/health`.
+/// A Dify whose APIs are monitored; the report is in `/actuator/health`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "dify")]
 pub struct Dify {
-    /// Where it is, as `http://api:5001`; without the `/v1` of its APIs.
+    /// Its address, for example `http://api:5001`, without the `/v1` of its APIs.
     pub url: Maybe<Text>,
-    /// The account of the console, for `DifyServer` and `discover`.
+    /// The console account, for `DifyServer` and `discover`.
     pub email: Maybe<Text>,
     /// Its password.
     pub password: Maybe<Secret>,
     /// How the password is sent.
     pub password_encoding: PasswordEncoding,
-    /// The key of every client that has none of its own.
+    /// The API key of every client without its own key.
     pub api_key: Maybe<Secret>,
-    /// The keys of chat apps, each of which is asked.
+    /// The API keys of chat apps; each is used.
     pub chat_api_keys: OneOrMore<Maybe<Secret>>,
-    /// The key of the knowledge.
+    /// The API key of the knowledge base.
     pub dataset_api_key: Maybe<Secret>,
-    /// The keys of workflow apps, each of which is asked.
+    /// The API keys of workflow apps; each is used.
     pub workflow_api_keys: OneOrMore<Maybe<Secret>>,
-    /// Whether the account looks up the keys that are not written: those of all apps and of the knowledge. None is ever created.
-    /// By default, where there is an `email`.
+    /// Whether the account looks up the keys that are not given: those of all apps and of the knowledge base. None is ever created. By default `true`
+    /// if `email` is set.
     pub discover: Option<bool>,
-    /// The clients that are asked.
+    /// The clients that are checked.
     pub clients: Vec<DifyClient>,
-    /// Which APIs of a client are asked, as `{ DifyChat = ["parameters"] }`.
+    /// Which APIs of a client are called, for example `{ DifyChat = ["parameters"] }`.
     pub methods: Methods,
-    /// How many calls are under way at a time.
+    /// How many calls run in parallel.
     pub parallel: Number<1, 64>,
     /// How long each call may take.
     pub timeout: Span<10, 60_000>,
-    /// How long a report is good for: the pause between two.
+    /// How long a report stays valid: the pause between two reports.
     pub interval: Span<100, DAY>,
-    /// The component's name in the health answers; by default `dify`.
+    /// The component's name in the health responses; by default `dify`.
     pub name: Maybe<Text>,
     /// What the report counts for.
     pub affects: Counts,

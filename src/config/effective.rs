@@ -1,4 +1,4 @@
-//! What a configuration comes to: every value with where it comes from, as TOML that could stand in its place.
+//! The effective configuration: every value with its origin, as TOML that can replace the configuration.
 
 use std::fmt::Write;
 
@@ -15,29 +15,30 @@ use crate::secret::{MASK, scrub};
 #[derive(Default)]
 pub struct Effective(Vec<Section>);
 
-/// One table: its name as TOML has it, and its values.
+/// One table: its name in TOML syntax, and its values.
 struct Section {
     path: String,
     values: Vec<Entry>,
 }
 
-/// One value as it may be shown, and what is told of where it comes from.
+/// One printable value, and the description of its origin.
 struct Entry {
     key: String,
     value: Json,
     from: String,
 }
 
-/// Whether the keys of a section are names of variables, which say what is secret.
+/// Whether the keys of a section are names of variables, which show what is secret.
 fn is_named(path: &str) -> bool {
     path.split('.').any(|step| ["env", "set", "default", "headers"].contains(&step))
 }
 
-/// Where a value comes from that nobody wrote.
+/// The origin of a value that was not written anywhere.
 const BY_DEFAULT: &str = "default";
 
 impl Effective {
-    /// Adds a section: what was written in `table`, and of the second struct the defaults of what was not; the first says what is secret. A section that is read once more is the same.
+    /// Adds a section: the values of `table`, and from the second struct the defaults of all other keys; the first struct shows what is secret.
+    /// Reading a section again changes nothing.
     pub fn add(&mut self, path: &str, (declared, defaults): (&impl Serialize, &impl Serialize), table: &Table, environment: &Environment) {
         if self.0.iter().any(|section| section.path == path) {
             return;
@@ -74,7 +75,7 @@ impl Effective {
         }
     }
 
-    /// Adds the sections of another reading that are not there yet.
+    /// Adds the sections of another reading that are still missing.
     pub fn extend(&mut self, other: Self) {
         for section in other.0 {
             match self.0.iter_mut().find(|present| present.path == section.path) {
@@ -90,7 +91,7 @@ impl Effective {
         }
     }
 
-    /// Leaves out the files and steps of other modes, which are not told either.
+    /// Omits the files and steps of other modes, which are not listed either.
     pub fn of_mode(&mut self, mode: &str) {
         let named = |item: &Json| item.get("modes").and_then(Json::as_array).is_none_or(|names| names.iter().any(|name| name == mode));
         for section in self.0.iter_mut().filter(|section| section.path.is_empty()) {
@@ -105,7 +106,7 @@ impl Effective {
         }
     }
 
-    /// The sections that are told by themselves, and so not once more inside another.
+    /// The sections that are listed separately, and so not again inside another one.
     fn is_section(&self, path: &str, key: &str) -> bool {
         let below = dotted(path, key);
         let inside = format!("{below}.");
@@ -113,16 +114,16 @@ impl Effective {
     }
 
     fn own<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
-        // A table of the top level is told by its sections, or is of no matter to this run, but for the conditions that files and steps name.
+        // A table at the top level is shown as its sections, or has no effect on this run, but for the conditions that files and steps name.
         let at_top = section.path.is_empty();
-        let is_told = move |entry: &&Entry| {
+        let is_listed = move |entry: &&Entry| {
             let by_sections = at_top && entry.value.is_object() && entry.key != "conditions";
             !(self.is_section(&section.path, &entry.key) || by_sections)
         };
-        section.values.iter().filter(is_told)
+        section.values.iter().filter(is_listed)
     }
 
-    /// The whole of it as TOML, each value with a comment that tells where it comes from.
+    /// The whole configuration as TOML, each value with its origin as a comment.
     pub fn toml(&self) -> String {
         let mut out = String::new();
         for section in &self.0 {
@@ -136,7 +137,7 @@ impl Effective {
         out
     }
 
-    /// The same for a program: the values, and beside them where each comes from, both by section and key.
+    /// The same as JSON: the values and their origins, both by section and key.
     pub fn json(&self) -> Json {
         let by = |of: fn(&Entry) -> Json| -> Map<String, Json> {
             let section = |section| -> Map<String, Json> { self.own(section).map(|entry| (entry.key.clone(), of(entry))).collect() };
@@ -149,7 +150,7 @@ impl Effective {
 /// How values are shown.
 struct Shown<'a> {
     environment: &'a Environment,
-    /// Whether keys are names of variables, which say what is secret.
+    /// Whether keys are names of variables, which show what is secret.
     named: bool,
 }
 
@@ -166,7 +167,7 @@ impl Shown<'_> {
         }
     }
 
-    /// One key of a table. The text of a file in which listed variables alone are replaced is as it was written.
+    /// One key of a table. The text of a file in which only listed variables are replaced is shown as it was written.
     fn entry(&self, key: &str, table: &Table, entry: &crate::config::node::Entry, secret: bool) -> Json {
         match &entry.node.value {
             // A variable's value may be one of the forms of a table: its name says what is secret there, too.
@@ -176,7 +177,7 @@ impl Shown<'_> {
         }
     }
 
-    /// A text with its variables written out, but for what is secret: that stays the variable that it came from.
+    /// A text with its variables replaced, except secrets, which stay `${NAME}`.
     fn text(&self, key: &str, text: &str, origin: &Origin, secret: bool) -> String {
         let variable = |name: &str| format!("${{{name}}}");
         let secret = secret || (self.named && looks_secret(key, text));
@@ -192,7 +193,7 @@ impl Shown<'_> {
         scrub(&written)
     }
 
-    /// Where a value comes from: its place, and the variables in it that are set.
+    /// The origin of a value: its place, and the variables in it that are set.
     fn origin(&self, node: &Node) -> String {
         let names = match &node.value {
             Value::String(text) if !node.origin.verbatim() => Template::parse(text)

@@ -5,42 +5,44 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::config::argument::Command;
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
-use crate::config::values::{Deferred, Maybe, Named, OneOrMore, Scalar, Span};
+use crate::config::items::Items;
+use crate::config::values::{Deferred, Maybe, Named, Scalar, Span};
 
-/// Variables by name, each a text, for which a number or a boolean may stand; a table that says where the value comes from; or a list of
-/// these, of which the first whose `when` holds is taken.
+/// Variables by name. Each is a text (a number or a boolean is accepted), a table that says where the value comes from, or a list of these; the first
+/// item of a list whose `when` holds applies.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Variables(pub Named<Scalar>);
 
 /// Where the value of a variable comes from: exactly one of `value`, `url`, `generate`, `command`, `glob`, `file` and `unset`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(inline, deny_unknown_fields)]
+#[schemars(rename = "assigned", deny_unknown_fields)]
 pub struct Assigned {
     /// The text itself.
     pub value: Option<Scalar>,
     /// A URL; each `${}` in it is percent-encoded for its place.
     pub url: Option<Text>,
-    /// A new secret: `hex:32` (bytes), `base64:32` (bytes) or `alnum:32` (letters and digits).
+    /// A generated secret: `hex:32` (bytes), `base64:32` (bytes) or `alnum:32` (letters and digits).
     pub generate: Option<Text>,
-    /// The file that keeps what is generated: made once, with mode 0600, and read by every later start and by every replica that shares it.
-    /// Without one each start makes its own.
+    /// The file that keeps the generated secret: created once, with mode 0600, and read by every later start and by every replica that shares it.
+    /// Without it, each start generates a new one.
     pub keep: Maybe<Text>,
-    /// What this command writes to its standard output, without the newline at its end; 64 KiB at most. It is run before anything else.
-    pub command: OneOrMore<Text>,
+    /// The standard output of this command, without the newline at its end; 64 KiB at most. It runs before anything else.
+    pub command: Command,
     /// How long that command may take.
     pub timeout: Span<1, 600_000>,
-    /// The first path, in alphabetical order, that this pattern of `*` fits; unset where there is none.
+    /// The first path, in alphabetical order, that matches this pattern with `*`; unset if there is none.
     pub glob: Option<Text>,
-    /// The text of this file, without the newline at its end.
+    /// The contents of this file, without the newline at its end.
     pub file: Option<Text>,
-    /// Whether the variable is taken away.
+    /// Whether the variable is removed.
     pub unset: bool,
-    /// Only where the variable is unset or empty.
+    /// Only if the variable is unset or empty.
     pub default: bool,
-    /// Only where it holds.
+    /// Only if this condition holds.
     pub when: Deferred<Condition>,
 }
 
@@ -51,7 +53,7 @@ impl Default for Assigned {
             url: None,
             generate: None,
             keep: Maybe(None),
-            command: OneOrMore(Vec::new()),
+            command: Deferred::default(),
             timeout: const { Span::of(10_000) },
             glob: None,
             file: None,
@@ -62,7 +64,7 @@ impl Default for Assigned {
     }
 }
 
-/// What becomes of a variable of `expand_files` that is set itself, and its file is named, too.
+/// What happens to a variable of `expand_files` if both the variable and `NAME_FILE` are set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -70,13 +72,13 @@ pub enum Conflict {
     /// It is an error.
     #[default]
     Error,
-    /// The file is taken.
+    /// The file is used.
     File,
-    /// The variable is taken.
+    /// The variable is used.
     Variable,
 }
 
-/// What is read of `[env]` before its names.
+/// The keys of `[env]` that are not variables.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Conflicts {
@@ -101,23 +103,27 @@ impl JsonSchema for Variables {
     }
 }
 
-// It is read by itself, in `plan::resolve::variables`: beside its two keys stand names.
-/// The variables of every process that is started, above those of portcullis itself. `${}` sees them everywhere in the configuration, in the order
-/// in which they are written.
+// `plan::resolve::variables` reads it separately, because other names may follow its two keys.
+/// The variables of every process that is started; they override those of portcullis' own environment. Every `${}` in the configuration can use them,
+/// in the order in which they are written.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
 pub struct EnvironmentSection {
-    /// Variables for what is unset or empty; one that is not used is not looked at.
+    /// Files of `NAME=value` lines, as a shell sources them: `export`, quotes, comments and `$NAME` are known, what only a shell can do is an
+    /// error. One that is not there is passed over. Their variables are set before all others.
+    #[schemars(default)]
+    pub files: Deferred<Items>,
+    /// Variables for what is unset or empty; an unused one is not evaluated.
     #[schemars(default)]
     pub default: Variables,
-    /// The variables that are set from the file that `NAME_FILE` names, as `["DB_PASSWORD", "POSTGRES_*"]`: names, or patterns for the names
-    /// whose `NAME_FILE` is set. `NAME_FILE` itself is then not handed on.
+    /// The variables that are set from the file that `NAME_FILE` names, as `["DB_PASSWORD", "POSTGRES_*"]`: names, or patterns for the names whose
+    /// `NAME_FILE` is set. `NAME_FILE` itself is then not passed on.
     #[schemars(default)]
     pub expand_files: Vec<Text>,
-    /// What becomes of one of them that is set itself, too.
+    /// What happens if both `NAME` and `NAME_FILE` are set.
     #[schemars(default)]
     pub expand_files_conflict: Conflict,
-    /// Variables; a mode's or a module's own stand above them.
+    /// Variables; those of a mode or a module override them.
     #[schemars(flatten)]
     pub names: Variables,
 }

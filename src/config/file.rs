@@ -1,4 +1,4 @@
-//! `[[files]]`: what is written, copied, made, removed or given to somebody before the process is started.
+//! `[[files]]`: files, directories and links that are written, copied, created, removed or changed before the process is started.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,112 +8,112 @@ use crate::config::interpolate::Text;
 use crate::config::step::{OnFailure, StepAt};
 use crate::config::values::{Deferred, FileMode, Maybe};
 
-/// A file, a directory or a link, and how it has to be when the process is started: exactly one of `template`, `content`, `copy`, `directory`, `link`
-/// and `remove`, or none, for what is there already. What is right already is not touched, so that nothing has to be writable for it.
+/// A file, a directory or a link, and its required state when the process is started: exactly one of `template`, `content`, `copy`, `directory`,
+/// `link` and `remove`, or none to change an existing file. What is already correct is not touched, so it need not be writable.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "file", deny_unknown_fields)]
 pub struct File {
-    /// What it is.
+    /// Its contents.
     #[serde(flatten)]
     pub what: What,
-    /// Whose it is, and who may do what with it.
+    /// Owner and permissions.
     #[serde(flatten)]
     pub access: FileAccess,
-    /// When it is done.
+    /// When it is applied.
     #[serde(flatten)]
     pub turn: Turn,
 }
 crate::union!(File { what: What, access: FileAccess, turn: Turn });
 
-/// Which file is meant, and what becomes of it.
+/// The path of a file, and its contents.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct What {
-    /// Where it is. Directories that are missing on the way are made.
+    /// The path. Missing parent directories are created.
     #[schemars(required)]
     pub path: Maybe<Text>,
-    /// It gets the text of this file, with its variables replaced. The file is read when its turn has come. Without `variables` every `${NAME}` is
-    /// replaced as in the configuration, `$${` stands for `${`, and any other `$` stays.
+    /// Write the contents of this file, with variables replaced. It is read when this entry is applied. Without `variables` every `${NAME}` is
+    /// replaced as in the configuration, `$${` gives `${`, and any other `$` stays.
     pub template: Maybe<Text>,
-    /// It gets this text.
+    /// Write this text.
     pub content: Deferred<Text>,
-    /// It becomes a copy of this file or directory, links in it being copied as links. What is the same already is not written.
+    /// Copy this file or directory; links in it are copied as links. What is already the same is not written.
     pub copy: Maybe<Text>,
-    /// It is a directory (`true`).
+    /// Create a directory (`true`).
     pub directory: Option<bool>,
-    /// It is a symbolic link to this.
+    /// Create a symbolic link to this path.
     pub link: Maybe<Text>,
-    /// It is taken away with everything below it (`true`).
+    /// Remove it with everything below it (`true`).
     pub remove: Option<bool>,
-    /// The variables that are replaced in `template` or `content`, as `envsubst` replaces them: `$NAME` and `${NAME}`, and the forms with a default; one
-    /// that is unset becomes empty, all else stays. `NAME_*` and `*` mean those that are set.
+    /// The variables that are replaced in `template` or `content`, as `envsubst` replaces them: `$NAME` and `${NAME}`, and the forms with a default;
+    /// an unset one becomes empty, everything else stays. `NAME_*` and `*` match variables that are set.
     pub variables: Option<Vec<Text>>,
-    /// What a variable of `template` becomes that is unset and has no default, where no `variables` are listed.
+    /// How an unset variable of `template` without a default is replaced, if no `variables` are listed.
     pub unset_variables: Unset,
-    /// Whether the text is added at the end of what is there, unless it is in it already.
+    /// Whether the text is appended to the existing file, unless the file contains it already.
     pub append: bool,
-    /// Texts that are replaced in `template`, `content` or `copy`, or in what is there.
+    /// Texts that are replaced in `template`, `content` or `copy`, or in the existing file.
     pub replace: Deferred<Vec<Replace>>,
-    /// Whether a copied directory loses what its source has not.
+    /// Whether entries that the source does not have are deleted from a copied directory.
     pub delete: bool,
-    /// What is neither copied nor deleted: names, or paths below the source that begin with `/`; `*` stands for any text.
+    /// Entries that are neither copied nor deleted: names, or paths below the source that begin with `/`; `*` matches any text.
     pub exclude: Vec<Text>,
 }
 
-/// What a variable becomes that is unset and has no default.
+/// How an unset variable without a default is replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Unset {
-    /// The start ends, and names it with the number of its line.
+    /// Not at all: the start ends and reports the variable with its line number.
     #[default]
     Error,
-    /// Nothing, as with a shell and with `envsubst`.
+    /// By nothing, as in a shell and with `envsubst`.
     Empty,
 }
 
-/// Whose a file is, and who may do what with it.
+/// Owner and permissions of a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FileAccess {
-    /// What may be done with it, octal or as `chmod` takes it; by default as with what was there, else as usual for a new file.
+    /// Its permissions, octal or in the form of `chmod`; by default those of the existing file, else the usual ones of a new file.
     pub mode: Option<FileMode>,
-    /// Whose it is: `user`, `user:group`, `:group` or numbers, of `/etc/passwd` and `/etc/group` of the image.
+    /// Its owner: `user`, `user:group`, `:group` or numbers, from `/etc/passwd` and `/etc/group` of the image.
     pub owner: Maybe<Text>,
-    /// Whether `owner` and `mode` hold for everything below it, too. Links are not followed, and other file systems are left alone.
+    /// Whether `owner` and `mode` apply to everything below it, too. Links are not followed, and other file systems are not entered.
     pub recursive: bool,
-    /// Whether what is there stays as it is; of a copied directory, each file that is there.
+    /// Whether an existing file is left unchanged; in a copied directory, each existing file.
     pub keep: bool,
-    /// Whether its owner alone may read it (0600); by default where a secret goes in, and it belongs to the user of the process then.
+    /// Whether only its owner may read it (0600); by default if it contains a secret, and it then belongs to the user of the process.
     pub secret: Option<bool>,
 }
 
-/// When a file is made, and whether at all.
+/// When and whether a file is written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Turn {
-    /// When it is done at all; by default always. It is tested when its turn has come.
+    /// Whether it is applied; by default always. The condition is tested when this entry is reached.
     pub when: Deferred<Condition>,
-    /// The modes in which it is done; by default all.
+    /// The modes in which it is applied; by default all.
     pub modes: Option<Vec<Text>>,
-    /// When its turn is: `files` is before everything else.
+    /// The point of the start at which it is applied: `files` is before everything else.
     pub at: Option<StepAt>,
-    /// Whether it is done before a command of one's own, too.
+    /// Whether it is also applied before an ad-hoc command.
     pub own: bool,
-    /// What it means when it cannot be done.
+    /// What a failure means for the start.
     pub on_failure: Option<OnFailure>,
 }
 
-/// A text that takes the place of another one, wherever that stands.
+/// A text that replaces every occurrence of another one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "replacement")]
 pub struct Replace {
-    /// The text that is looked for, character by character.
+    /// The text to replace, literally.
     #[schemars(required)]
     pub from: Maybe<Text>,
-    /// What takes its place.
+    /// The replacement.
     pub to: Text,
-    /// Whether it may be missing.
+    /// Whether the text may be missing.
     pub optional: bool,
 }

@@ -1,4 +1,4 @@
-//! Looks which version of its application a preset stands in, and says when that is not the preset's own.
+//! Detects the version of the application in the image, and warns if the preset is for another one.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use crate::config::preset_keys::PresetTable;
 use crate::config::reader::{Context, Depth};
 use crate::config::source::open_file;
 
-/// As much of a file as is looked at.
+/// How much of a file is read.
 const LARGEST: u64 = 256 * 1024;
 
-/// Reads `[preset]` and looks; `chosen` is the preset's own name. What differs is a notice, what cannot be found none.
+/// Reads `[preset]` and compares; `chosen` is the name of the preset. A difference is a notice; a missing file is ignored.
 pub fn look<'e>(section: &Entry, chosen: Option<&str>, context: &'e Context<'e>) {
     let environment = context.environment;
     let Some(mut section) = context.open(&section.node, "preset", Depth::Whole) else { return };
@@ -41,7 +41,7 @@ pub fn look<'e>(section: &Entry, chosen: Option<&str>, context: &'e Context<'e>)
     }
 }
 
-/// The version behind `after` in the first line that begins with it.
+/// The version after `after` in the first line that begins with it.
 fn version_in(path: &Path, after: &str) -> Option<String> {
     let mut text = Vec::new();
     open_file(path).ok()?.take(LARGEST).read_to_end(&mut text).ok()?;
@@ -49,7 +49,7 @@ fn version_in(path: &Path, after: &str) -> Option<String> {
     text.lines().find_map(|line| written(line.trim_start().strip_prefix(after)?)).map(str::to_owned)
 }
 
-/// What is there of this pattern, and the version that its name says.
+/// The path that matches this pattern, and the version in its name.
 fn installed(pattern: &Path) -> Option<(PathBuf, String)> {
     let mut found = vec![(PathBuf::new(), None)];
     for part in pattern {

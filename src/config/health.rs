@@ -1,4 +1,4 @@
-//! What `[health]` says: where portcullis answers, and who may see details.
+//! `[health]`: the addresses of the health endpoint, and who may see details.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,29 +11,29 @@ use crate::config::reader::SHOWN;
 use crate::config::values::{Maybe, OneOrMore};
 use crate::secret::Secret;
 
-/// Who sees hosts, driver texts and other details in health answers.
+/// Who sees hosts, driver texts and other details in health responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum Details {
-    /// Nobody.
+    /// No one.
     Never,
-    /// Root and portcullis' own user on the unix socket, and who sends the token.
+    /// Root and portcullis' own user on the unix socket, and clients that send the token.
     #[default]
     WhenAuthorized,
-    /// Everybody.
+    /// All readers.
     Always,
 }
 
-/// What the components that tell of Koupleless' modules are called.
+/// The names of the components for Koupleless' modules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum ComponentNames {
-    /// As its document on health checks has them.
+    /// As in its document on health checks.
     #[default]
     Document,
-    /// As upstream has them since.
+    /// The current names upstream.
     Current,
 }
 
@@ -43,35 +43,35 @@ pub enum ComponentNames {
 #[schemars(rename = "health")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a key that is true or false")]
 pub struct Health {
-    /// Whether there is one at all.
+    /// Whether the endpoint is enabled.
     pub enabled: bool,
-    /// The TCP address, as `:8051` (every address of the host), `127.0.0.1:8051` or `[::1]:8051`, or a list of which each is bound; `""`:
-    /// none. The first one names the socket and is what `healthcheck` asks. By default `:8051`.
+    /// The TCP address: `:8051` (every address of the host), `127.0.0.1:8051` or `[::1]:8051`, or a list, each item of which is bound; `""` for none.
+    /// The first one names the socket and is used by `healthcheck`. By default `:8051`.
     pub listen: Option<OneOrMore<Listen>>,
-    /// The unix socket: `@name` for an abstract one, or a path; `""`: none. By default `@portcullis/PORT`.
+    /// The unix socket: `@name` for an abstract one, or a path; `""` for none. By default `@portcullis/PORT`.
     pub socket: Option<Socket>,
     /// Who sees details.
     pub details: Details,
-    /// The bearer token that shows details over TCP, and allows orders for modules.
+    /// The bearer token that shows details over TCP, and allows control requests.
     pub token: Maybe<Secret>,
-    /// The names that a request over TCP may be for, besides addresses and `localhost`; empty: any.
+    /// The host names that requests over TCP may use, besides IP addresses and `localhost`; empty: any.
     pub hosts: Vec<HostName>,
-    /// Whether an address or a socket that cannot be bound ends the start with 78; else the run goes on without it.
+    /// Whether an address or a socket that cannot be bound ends the start with 78; otherwise the run continues without it.
     pub required: bool,
-    /// Whether the start of every module counts for the status, on demand or not, unless its `startup_affects_health` says otherwise.
+    /// Whether the start of every module counts for the status, also of those on demand, unless its `startup_affects_health` is set.
     pub with_all_modules: bool,
-    /// What the two components of `/actuator/health` are called that tell of modules: `document`: `arkBizAggregate` and `masterBizStartUp`;
-    /// `current`: `compositeAllBiz` and `baseStartUp`, as Koupleless calls them since.
+    /// The names of the two components of `/actuator/health` for modules. `document`: `arkBizAggregate` and `masterBizStartUp`; `current`:
+    /// `compositeAllBiz` and `baseStartUp`, the current names in Koupleless.
     pub component_names: ComponentNames,
     /// RAGFlow's `/healthz` and its two other paths, over TCP.
     pub healthz: bool,
     /// Kubernetes' `/livez`, `/readyz` and `/startupz`, over TCP.
     pub kubernetes: bool,
-    /// Spring Boot's `/actuator` and what is below it, over TCP.
+    /// Spring Boot's `/actuator` and the paths below it, over TCP.
     pub actuator: bool,
     /// `/health` of Dify's article, over TCP.
     pub health: bool,
-    /// `/status` as of ConfigCat's proxy, over TCP.
+    /// `/status` as in ConfigCat's proxy, over TCP.
     pub status: bool,
     /// `/metrics` for Prometheus, over TCP.
     pub metrics: bool,
@@ -102,7 +102,7 @@ impl Default for Health {
     }
 }
 
-/// Declares a text with a rule: how it is made of what was written, and how it is shown.
+/// Declares a text type with a rule: how it is parsed, and how it is shown.
 macro_rules! text_with_rule {
     ($name:ident, $make:expr) => {
         impl<'de> Deserialize<'de> for $name {
@@ -115,7 +115,7 @@ macro_rules! text_with_rule {
     };
 }
 
-/// An address to listen on: those that it stands for, none for an empty text.
+/// An address to listen on: the addresses that it stands for, none for an empty text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Listen(#[schemars(with = "String")] pub Vec<SocketAddr>);
@@ -129,7 +129,7 @@ text_with_rule!(Listen, |text| {
     } else if let Ok(address) = text.replacen("localhost:", "127.0.0.1:", 1).parse() {
         Ok(Listen(vec![address]))
     } else {
-        Err(format!("is `{SHOWN}`, not an address as `0.0.0.0:8051`, `[::]:8051` or `:8051`"))
+        Err(format!("is `{SHOWN}`, not an address such as `0.0.0.0:8051`, `[::]:8051` or `:8051`"))
     }
 });
 
@@ -151,7 +151,7 @@ text_with_rule!(Socket, |text| {
     if fits || text.is_empty() {
         Ok(Socket(text))
     } else {
-        Err(format!("is `{SHOWN}`; `@name` or a path from `/` of at most 107 bytes is wanted"))
+        Err(format!("is `{SHOWN}`; expected `@name` or a path from `/` of at most 107 bytes"))
     }
 });
 
@@ -165,7 +165,7 @@ text_with_rule!(HostName, |text| {
     if !text.is_empty() && text.len() <= 253 && text.bytes().all(named) {
         Ok(HostName(text))
     } else {
-        Err(format!("is `{SHOWN}`; a name as `health.example.com` is wanted, without a port"))
+        Err(format!("is `{SHOWN}`; expected a name such as `health.example.com`, without a port"))
     }
 });
 

@@ -1,4 +1,4 @@
-//! `[heartbeat]`: where and how often the readiness is written.
+//! `[heartbeat]`: where and how often the readiness is written to Redis.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,19 +8,19 @@ use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
 use crate::config::values::{DAY, Deferred, Maybe, Span};
 
-/// Whether a key is one for all replicas.
+/// Which records are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum HeartbeatMode {
-    /// A record of each replica beside the key of the service.
+    /// A record for each replica, and the key of the service.
     #[default]
     Auto,
-    /// The key of the service alone.
+    /// Only the key of the service.
     Simple,
 }
 
-/// Whether there is a heartbeat at all.
+/// Whether the heartbeat is enabled.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct HeartbeatSwitch {
@@ -38,25 +38,25 @@ impl Default for HeartbeatSwitch {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Beat {
-    /// Whether the readiness is written at all.
+    /// Whether the readiness is written.
     pub enabled: bool,
-    /// In which case it is written.
+    /// It is written only if this condition holds.
     pub when: Deferred<Condition>,
-    /// The redis check that names the Redis, in place of a target.
+    /// The redis check whose Redis is used, instead of a target.
     pub check: Option<Text>,
     /// The key; by default the prefix, then `SERVICE_service_status`.
     pub key: Maybe<Text>,
-    /// What the default key begins with, before a `:`.
+    /// The prefix of the default key, before a `:`.
     pub prefix: Maybe<Text>,
-    /// How long a record lasts without a further heartbeat.
+    /// How long a record stays without a further heartbeat.
     pub ttl: Span<1000, DAY>,
     /// How often it is written; shorter than `ttl`.
     pub every: Span<1000, DAY>,
     /// Which records are written.
     pub mode: HeartbeatMode,
-    /// Whether no other replica writes it, so that it may be deleted at the end even with `mode = "simple"`.
+    /// Whether no other replica writes the key, so that it may be deleted at the end even with `mode = "simple"`.
     pub exclusive: bool,
-    /// Whether the service is not ready while the heartbeat is not written.
+    /// Whether the service is not ready while the heartbeat cannot be written.
     pub required: bool,
 }
 
@@ -77,14 +77,14 @@ impl Default for Beat {
     }
 }
 
-/// The heartbeat. Its Redis is named as that of a check, or by `check`.
+/// The heartbeat. Its Redis is given like that of a check, or by `check`.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "heartbeat", deny_unknown_fields)]
 pub struct HeartbeatSection {
     /// The Redis.
     #[serde(flatten)]
     pub target: TargetKeys,
-    /// What is written, and how often.
+    /// The keys besides the Redis.
     #[serde(flatten)]
     pub beat: Beat,
 }

@@ -1,8 +1,9 @@
-//! `${NAME}` and its kin: a string's parts, and the value and the shown form that an environment gives them.
+//! `${NAME}` and its other forms: the parts of a string, and their value and printable form in an environment.
 
 mod own;
 mod parse;
 mod taken;
+mod trim;
 
 use std::collections::BTreeSet;
 
@@ -10,8 +11,9 @@ use crate::config::source::Environment;
 use crate::secret::Secret;
 use own::Own;
 use taken::Taken;
+use trim::Trim;
 
-/// A string as written, taken apart.
+/// A parsed string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<TemplatePart>);
 
@@ -21,11 +23,11 @@ enum TemplatePart {
     Value { source: Source, otherwise: Otherwise },
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     Variable(String),
-    /// The argument of this number, from 1 or from the last one by -1.
+    /// The argument of this number: from 1, or from -1 for the last one.
     Argument {
         name: String,
         number: i64,
@@ -33,20 +35,22 @@ enum Source {
     Own(Own),
 }
 
-/// What a value is used for, and what stands there where it is unset. With `colon`, as in `:-`, one that is empty is as good as unset.
+/// How a value is used, and its replacement if it is unset. With `colon`, as in `:-`, an empty value counts as unset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Otherwise {
-    /// Itself; unset is an error.
+    /// The value; unset is an error.
     Refuse,
-    /// Itself; unset or empty is an error of these words.
+    /// The value; unset or empty is an error with this message.
     Message(String),
-    /// Itself; this text where it is unset.
+    /// The value, or this text if it is unset.
     Default { colon: bool, text: Template },
-    /// Nothing; this text where it is set.
+    /// This text if it is set, else nothing.
     Instead { colon: bool, text: Template },
+    /// Itself without what the pattern matches at one of its ends; unset is an error, or empty.
+    Trimmed { trim: Trim, pattern: Template, or_empty: bool },
 }
 
-/// A string after interpolation. It may hold a secret, so only its shown form can be printed.
+/// A string after interpolation. It may contain a secret, so only its masked form can be printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text(Vec<Piece>);
 
@@ -56,44 +60,44 @@ impl std::fmt::Debug for Text {
     }
 }
 
-/// A stretch of a text that comes from one place.
+/// A piece of a text with one source.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// The stretch itself.
+    /// Its value.
     pub value: String,
-    /// The stretch as it may be shown.
+    /// Its printable form.
     pub shown: String,
-    /// Whether it came from a variable rather than from the one who wrote the text.
+    /// Whether it came from a variable, as opposed to the author of the text.
     pub interpolated: bool,
 }
 
-/// What came of an interpolation besides the text.
+/// The results of an interpolation besides the text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Why it failed.
+    /// The errors.
     pub problems: Vec<String>,
-    /// What the operator should know.
+    /// Notices for the operator.
     pub notices: Vec<String>,
 }
 
 impl Text {
-    /// A text that nobody interpolated.
+    /// A text without interpolation.
     pub fn literal(value: impl Into<String>) -> Self {
         let value = value.into();
         Self(vec![Piece { shown: value.clone(), value, interpolated: false }])
     }
 
-    /// A text of these stretches.
+    /// A text of these pieces.
     pub const fn of(pieces: Vec<Piece>) -> Self {
         Self(pieces)
     }
 
-    /// The text itself.
+    /// The text.
     pub fn value(&self) -> String {
         self.0.iter().map(|piece| piece.value.as_str()).collect()
     }
 
-    /// The text with `***` in place of what looks secret.
+    /// The text with `***` instead of everything that looks secret.
     pub fn shown(&self) -> String {
         self.0.iter().map(|piece| piece.shown.as_str()).collect()
     }
@@ -103,30 +107,30 @@ impl Text {
         self.0.iter().any(|piece| piece.shown != piece.value)
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|piece| piece.value.is_empty())
     }
 
-    /// The stretches, in order.
+    /// The pieces, in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.0
     }
 }
 
 impl Template {
-    /// Takes `text` apart; a message when it is not well-formed.
+    /// Parses `text`; an error message if it is malformed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut rest = text;
         parse::until(&mut rest, 0)
     }
 
-    /// Whether it holds no variable.
+    /// Whether it contains no variable.
     pub fn is_literal(&self) -> bool {
         self.0.iter().all(|part| matches!(part, TemplatePart::Literal(_)))
     }
 
-    /// The variables in it that are set to something, each once.
+    /// Its variables that are set and not empty, each once.
     pub fn set_variables(&self, environment: &Environment) -> Vec<&str> {
         let mut names = Vec::new();
         for part in &self.0 {
@@ -147,12 +151,12 @@ impl Template {
         names
     }
 
-    /// The text as a configuration could have it written out: every variable by its value, but for secrets, which stay variables. Where the
-    /// whole is `secret`, all of them stay.
+    /// The text in the form of a configuration: every variable is replaced by its value, except secrets, which stay variables. If the whole
+    /// is `secret`, all of them stay.
     pub fn written_out(&self, environment: &Environment, secret: bool) -> String {
         let part = |part: &TemplatePart| match part {
             TemplatePart::Literal(text) => text.replace('$', "$$"),
-            // It differs from one reading of the text to the next.
+            // It differs between readings of the text.
             TemplatePart::Value { source: Source::Own(own), .. } if own.is_of_a_part() => source_text(own.name()),
             TemplatePart::Value { source, otherwise } => {
                 let alone = Self(vec![part.clone()]);
@@ -160,17 +164,17 @@ impl Template {
                 if !(text.is_secret() || secret && source.variable().is_some()) {
                     return text.value().replace('$', "$$");
                 }
-                // One that is not set stands for its default, in which there may be a secret, too.
+                // An unset one is replaced by its default, which may contain a secret, too.
                 match source.take(otherwise, environment, &mut Findings::default()) {
                     Taken::Other(other) if !secret || other.0.is_empty() => other.written_out(environment, secret),
-                    _ => source_text(source.name()),
+                    _ => otherwise.written(source.name(), environment),
                 }
             }
         };
         self.0.iter().map(part).collect()
     }
 
-    /// The same, in which a variable is empty that is unset and has no default.
+    /// The same, but an unset variable without a default is empty.
     #[must_use]
     pub fn with_empty_for_unset(self) -> Self {
         let part = |part| match part {
@@ -180,6 +184,9 @@ impl Template {
                     Otherwise::Refuse => Otherwise::Default { colon: false, text: Self(Vec::new()) },
                     Otherwise::Default { colon, text } => Otherwise::Default { colon, text: text.with_empty_for_unset() },
                     Otherwise::Instead { colon, text } => Otherwise::Instead { colon, text: text.with_empty_for_unset() },
+                    Otherwise::Trimmed { trim, pattern, .. } => {
+                        Otherwise::Trimmed { trim, pattern: pattern.with_empty_for_unset(), or_empty: true }
+                    }
                     message @ Otherwise::Message(_) => message,
                 };
                 TemplatePart::Value { source, otherwise }
@@ -188,12 +195,12 @@ impl Template {
         Self(self.0.into_iter().map(part).collect())
     }
 
-    /// Whether it is one variable and nothing else.
+    /// Whether it is exactly one variable.
     fn is_sole_value(&self) -> bool {
         matches!(self.0.as_slice(), [TemplatePart::Value { .. }])
     }
 
-    /// The text that `environment` gives; what could not be had is empty in it and named in `findings`.
+    /// The text in `environment`; an unavailable value is empty in it and reported in `findings`.
     pub fn expand(&self, environment: &Environment, findings: &mut Findings) -> Text {
         let mut pieces = Vec::with_capacity(self.0.len());
         for part in &self.0 {
@@ -201,7 +208,7 @@ impl Template {
                 TemplatePart::Literal(value) => pieces.push(Piece { value: value.clone(), shown: value.clone(), interpolated: false }),
                 TemplatePart::Value { source, otherwise } => match source.take(otherwise, environment, findings) {
                     Taken::Piece(piece) => pieces.push(piece),
-                    // A default that is the whole text stays in pieces, so that a URL in it is encoded like any other.
+                    // A default that is the whole text stays in pieces, so that its values are encoded as in any other URL.
                     Taken::Other(other) if self.is_sole_value() => return other.expand(environment, findings),
                     Taken::Other(other) => {
                         let text = other.expand(environment, findings);
@@ -215,19 +222,19 @@ impl Template {
     }
 }
 
-/// A value as it is written in a text.
+/// A reference to a value in a text.
 fn source_text(name: &str) -> String {
     format!("${{{name}}}")
 }
 
-/// Whether the value of a variable of this name, or this value, has to be hidden.
+/// Whether this value, or the value of a variable of this name, has to be masked.
 pub fn looks_secret(name: &str, value: &str) -> bool {
     const MARKS: [&str; 7] = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN"];
     let name = name.to_ascii_uppercase();
     MARKS.iter().any(|mark| name.contains(mark)) || userinfo(value).is_some()
 }
 
-/// Puts `value`, and the password in it when it is a URL, into custody.
+/// Registers `value` as a secret, and its password if it is a URL.
 pub fn remember(value: &str) {
     let _ = Secret::new(value);
     if let Some((_, password)) = userinfo(value).and_then(|userinfo| userinfo.split_once(':')) {
@@ -290,6 +297,8 @@ mod tests {
             ("${A+a${U-b}c}", "abc"),
             ("${A:+:}", ":"),
             ("${U:-+}${U--}", "+-"),
+            ("${B#* }|${B##*o}|${B% *}|${B%%o*}", "words|rds|two|tw"),
+            ("${A#x}${E%x}${B%${A:+ words}}", "1two"),
             ("$$", "$"),
             ("$${A}", "${A}"),
             ("5$ and $1 a}", "5$ and $1 a}"),
@@ -302,16 +311,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_malformed_is_said() {
+    fn missing_or_malformed_values_are_reported() {
         for (text, problem) in [
             ("${U}", "U is not set; set it, or give a default: `${U:-…}`"),
             ("${U:?name the database}", "U is not set: name the database"),
+            ("${U#x}", "U is not set; set it, or give a default: `${U:-…}`"),
             ("${E:?name the database}", "E is not set: name the database"),
             ("${U:-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
             ("${U-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
             ("${E+${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
-            ("${@instance}", "`${@instance}` is the number of a module's instance; only a module with `instances` has one"),
-            ("${@each}", "`${@each}` is the item of a step's `each`; only a step that has one gives it"),
+            ("${@instance}", "`${@instance}` is the number of a module's instance; it exists only in a module with `instances`"),
+            ("${@each}", "`${@each}` is the item of a step's `each`; it exists only in such a step"),
             ("${@each:?no item}", "@each is not set: no item"),
         ] {
             assert_eq!(expand(text, &[("E", "")]).2.problems, [problem], "{text}");
@@ -324,11 +334,11 @@ mod tests {
             ("${1}", "a `${` without a variable's name"),
             (
                 "${A?b}",
-                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
+                "`${A` is followed by something unknown; the forms are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}`, `${A#…}`, `${A##…}`, `${A%…}`, `${A%%…}` and `${A:?message}`",
             ),
             (
                 "${A:b}",
-                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
+                "`${A` is followed by something unknown; the forms are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}`, `${A#…}`, `${A##…}`, `${A%…}`, `${A%%…}` and `${A:?message}`",
             ),
             ("${@nprocs}", "unknown `${@nprocs}`; did you mean `nproc`?"),
             ("${@}", "unknown `${@}`; known: `nproc`, `cpus`, `hostname`, `uid`, `gid`, `instance`, `each`, `index`"),
@@ -341,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_secret_is_masked_and_scrubbed_from_everything() {
+    fn probable_secrets_are_masked_and_scrubbed_everywhere() {
         let variables = [("DB_PASSWORD", "interpolated-pw"), ("LINK", "redis://:in%20the%20url@h/0"), ("PLAIN", "x")];
         let (value, shown, _) = expand("a ${DB_PASSWORD} ${LINK} ${PLAIN} ${U:-${DB_PASSWORD}}", &variables);
         assert_eq!(value, "a interpolated-pw redis://:in%20the%20url@h/0 x interpolated-pw");
@@ -354,7 +364,7 @@ mod tests {
     fn a_port_that_kubernetes_injected_is_understood() {
         let (value, _, findings) = expand("h:${REDIS_PORT:-6379}", &[("REDIS_PORT", "tcp://10.0.0.1:6380")]);
         assert_eq!(value, "h:6380");
-        assert_eq!(findings.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes injects it; port 6380 is taken"]);
+        assert_eq!(findings.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes sets it; port 6380 is used"]);
         assert_eq!(expand("${REDIS_PORT}", &[("REDIS_PORT", "tcp://10.0.0.1:6380")]).0, "6380");
         assert_eq!(expand("${REDIS_URL}", &[("REDIS_URL", "tcp://10.0.0.1:6380")]).0, "tcp://10.0.0.1:6380");
     }

@@ -1,4 +1,4 @@
-//! Lays flags over environment over file over preset, so that the highest one that says something wins.
+//! Merges flags over environment over file over preset; the highest layer that sets a key wins.
 
 use std::path::Path;
 
@@ -12,30 +12,30 @@ use crate::config::problem::Problem;
 use crate::config::reader::Context;
 use crate::config::source::{Environment, open_file};
 
-/// What every variable of portcullis' own begins with.
-const PREFIX: &str = "PORTCULLIS_";
+/// The prefix of all variables of portcullis.
+pub const PREFIX: &str = "PORTCULLIS_";
 
-/// Variables of portcullis' own that are no key of the file.
+/// Variables of portcullis that are not keys of the file.
 const OWN_VARIABLES: [&str; 9] = [
     "PORTCULLIS_BARE",
     "PORTCULLIS_CONFIG",
     "PORTCULLIS_EXEC",
     "PORTCULLIS_HEALTH_TOKEN",
     "PORTCULLIS_INSTANCE_ID",
-    // What a migration is given, for the case that it starts portcullis itself.
+    // Variables that portcullis sets for a migration, in case the migration itself starts portcullis.
     "PORTCULLIS_LOCK_FENCE",
     "PORTCULLIS_LOG",
     "PORTCULLIS_LOG_FORMAT",
     "PORTCULLIS_PRESET",
 ];
 
-/// Keys that were there once, and what takes their place.
+/// Removed keys, and what replaces them.
 const GONE: [(&str, &str); 1] = [(
     "extra_args",
-    "is gone: what becomes of arguments is said by rules; `[[arguments]]` with `ignore = true` leaves out those that a mode does not take",
+    "no longer exists: rules in `[[arguments]]` handle the arguments; one with `ignore = true` drops those that a mode does not take",
 )];
 
-/// An option of the command line that stands for a key.
+/// An option of the command line that sets a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     /// The key with its sections, as `process.stop_timeout`.
@@ -46,36 +46,36 @@ pub struct Override {
     pub flag: String,
 }
 
-/// Which layers there are.
+/// The sources of the layers.
 #[derive(Clone, Copy, Debug)]
 pub struct Layers<'a> {
     /// The file that a flag names.
     pub file: Option<&'a Path>,
     /// The preset that a flag names.
     pub preset: Option<&'a str>,
-    /// Keys that flags stand for.
+    /// Keys that flags set.
     pub overrides: &'a [Override],
 }
 
-/// Reads every layer and lays them over each other.
+/// Reads all layers and merges them.
 pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem>) -> Table {
     let mut tree = lay(layers, environment, problems).0;
     take_gone(&mut tree);
     tree
 }
 
-/// Takes away the keys that were there once; what to say of each.
+/// Removes the keys that no longer exist; returns a message for each.
 fn take_gone(tree: &mut Table) -> Vec<Problem> {
     let problems = GONE.iter().filter_map(|(key, why)| Some(Problem::at(&tree.get(key)?.origin, format!("`{key}` {why}")))).collect();
     tree.retain(|entry| GONE.iter().all(|(key, _)| entry.key != *key));
     problems
 }
 
-/// Takes `[mode.api]` for the `[modes.api]` that was meant, so that what stands in it is judged, too; what to say of it.
+/// Reads `[mode.api]` as the intended `[modes.api]`, so that its content is validated, too; returns the problem to report.
 fn take_misnamed(tree: &mut Table) -> Option<Problem> {
     let has_modes = tree.get("modes").is_some();
     let named = tree.get_mut("mode").filter(|entry| matches!(entry.node.value, Value::Table(_)))?;
-    let problem = Problem::at(&named.origin, "`mode` is a table; did you mean `modes`? `mode` names the one of them that is started");
+    let problem = Problem::at(&named.origin, "`mode` is a table; did you mean `modes`? `mode` names the one that is started");
     if has_modes {
         tree.retain(|entry| entry.key != "mode");
     } else {
@@ -84,7 +84,7 @@ fn take_misnamed(tree: &mut Table) -> Option<Problem> {
     Some(problem)
 }
 
-/// As [`load`] for a whole reading, and looks whether the preset is the one for where it stands; a notice where it is not.
+/// Like [`load`] for a whole reading; adds a notice if the preset is for another version of the application.
 pub fn load_and_look<'e>(layers: Layers<'_>, context: &'e Context<'e>) -> Table {
     let mut broken = Vec::new();
     let (mut tree, chosen, section) = lay(layers, context.environment, &mut broken);
@@ -113,7 +113,7 @@ fn lay(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem
         None if file.is_none() => Some(preset::without_file()),
         None => Some(Table::default()),
     };
-    // Nothing is left out of a preset that is not there, and that is no second fault.
+    // `without` does nothing if the preset is missing; that is not a second error.
     let mut tree = below.map(|below| differences.leave_out(below, problems)).unwrap_or_default();
     merge(&mut tree, upper);
     let mut keys = Context::new(environment).keys_of::<Configuration>();
@@ -143,7 +143,7 @@ fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Table {
     }
 }
 
-/// The value of a variable of portcullis' own that says something; a problem when it cannot be read.
+/// The value of a variable of portcullis that is not empty; a problem if it cannot be read.
 fn own_variable(name: &str, environment: &Environment, problems: &mut Vec<Problem>) -> Option<(String, Origin)> {
     let origin = Origin::Variable(name.into());
     match environment.lookup(name) {
@@ -155,11 +155,11 @@ fn own_variable(name: &str, environment: &Environment, problems: &mut Vec<Proble
     }
 }
 
-/// Puts `PORTCULLIS_SECTION__KEY` over what is there; whatever else begins with `PORTCULLIS_` is a problem.
+/// Merges `PORTCULLIS_SECTION__KEY` over the tree; any other variable that begins with `PORTCULLIS_` is a problem.
 fn from_environment(tree: &mut Table, keys: &[&str], environment: &Environment, problems: &mut Vec<Problem>) {
     let names: Vec<&str> = environment.names().filter(|name| name.starts_with(PREFIX)).collect();
     for name in &names {
-        // `NAME_FILE` speaks for NAME.
+        // `NAME_FILE` gives the value of NAME.
         let plain = name.strip_suffix("_FILE").filter(|plain| !plain.ends_with('_')).unwrap_or(name);
         if OWN_VARIABLES.contains(&plain) || (plain == *name && is_service_link(name)) {
             continue;
@@ -191,7 +191,7 @@ fn from_environment(tree: &mut Table, keys: &[&str], environment: &Environment, 
     }
 }
 
-/// What was likely meant by a section and a key with one `_` between them; in a section of names there are two keys to part.
+/// The likely meaning of a section and a key that are joined by a single `_`; in a section of names there are two keys to separate.
 fn of_section(written: &str, keys: &[&str]) -> Option<String> {
     let (section, key) = keys.iter().find_map(|section| {
         let (before, key) = written.split_at_checked(section.len())?;
@@ -205,7 +205,7 @@ fn of_section(written: &str, keys: &[&str]) -> Option<String> {
     }
 }
 
-/// Whether Kubernetes injected it for a service whose name begins with `portcullis`.
+/// Whether Kubernetes set this variable for a Service whose name begins with `portcullis`.
 fn is_service_link(name: &str) -> bool {
     !name.contains("__") && (name.contains("_SERVICE_") || name.contains("_PORT_") || name.ends_with("_PORT"))
 }
@@ -234,11 +234,11 @@ fn put(tree: &mut Table, path: &[&str], value: &str, origin: &Origin) {
     merge(tree, layer);
 }
 
-/// The present key that `segment` means in any case and with `_` for `-` and `.`; else `segment` in lower case, or as it is in `env`.
+/// The existing key that matches `segment`, in any case and with `_` for `-` and `.`; else `segment` in lower case, or unchanged in `env`.
 fn matching_key(table: Option<&Table>, segment: &str, keep_case: bool) -> String {
     let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
     if keep_case {
-        let own = ["default", "expand_files", "expand_files_conflict"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
+        let own = ["default", "expand_files", "expand_files_conflict", "files"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
         return own.unwrap_or(segment).to_owned();
     }
     let present = table.and_then(|table| table.iter().find(|entry| folded(&entry.key) == folded(segment)));
@@ -289,10 +289,35 @@ mod tests {
     }
 
     #[test]
-    fn an_address_given_anew_replaces_the_old_one_whole() {
+    fn a_new_address_replaces_the_whole_old_one() {
         let file = "[checks.db]\nkind = 'postgres'\nhost = 'a'\npassword = 'b'\nquery = 'c'\nwait = 1\n";
         assert_eq!(lay(file, &[("PORTCULLIS_CHECKS__DB__URL", "tcp://x:1")], &[]).0, "checks={db={wait=1 url=tcp://x:1}}");
         assert_eq!(lay("[checks.db]\nurl = 'a'\n", &[("PORTCULLIS_CHECKS__DB__HOST", "x")], &[]).0, "checks={db={url=a host=x}}");
+    }
+
+    #[test]
+    fn a_table_that_says_what_something_is_replaces_another_one_whole() {
+        let over = |lower: &str, upper: &str| {
+            let read = |text: &str| parse_document(text, &|line, column| Origin::File { path: "p".into(), line, column }).0;
+            let mut tree = read(lower);
+            merge(&mut tree, read(upper));
+            show(&tree)
+        };
+        for (lower, upper, result) in [
+            ("[env]\nA = { command = 'x' }\nB = 'b'", "[env]\nA = { value = 'y' }", "env={A={value=y} B=b}"),
+            ("[env.default]\nA = { glob = 'x', when = 'w' }", "[env.default]\nA = { file = 'y' }", "env={default={A={file=y}}}"),
+            ("[modes.a.env]\nA = { file = 'x' }", "[modes.a.env]\nA = { unset = 1 }", "modes={a={env={A={unset=1}}}}"),
+            (
+                "[conditions]\nnew = { file = 'x', exists = 1 }",
+                "[conditions]\nnew = { var = 'X', eq = 'y' }",
+                "conditions={new={var=X eq=y}}",
+            ),
+            ("[migrations]\nwhen = { var = 'X', eq = '1' }", "[migrations]\nwhen = { args = 0 }", "migrations={when={args=0}}"),
+            ("[process.limits]\nnofile = 1", "[process.limits]\nnproc = 2", "process={limits={nofile=1 nproc=2}}"),
+            ("[env]\nurl = 'a'\nhost = 'b'", "[env]\nurl = 'c'", "env={url=c host=b}"),
+        ] {
+            assert_eq!(over(lower, upper), result, "{lower} | {upper}");
+        }
     }
 
     #[test]

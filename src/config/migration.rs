@@ -1,4 +1,4 @@
-//! What `[migrations]` says: the command that runs once across replicas, and its lock.
+//! `[migrations]`: the command that runs once for all replicas, and its lock.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::config::interpolate::Text;
 use crate::config::step::Around;
 use crate::config::values::{Deferred, Maybe, Number, Span, YEAR};
 
-/// What happens to a migration whose lock is lost.
+/// What happens to a migration that loses its lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -16,69 +16,69 @@ pub enum OnLockLost {
     /// It is stopped, and the exit code is 76.
     #[default]
     Terminate,
-    /// It goes on.
+    /// It continues.
     Continue,
 }
 
-/// What is done about database sessions of a migration whose portcullis is gone.
+/// What happens to database sessions of a migration whose portcullis has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Orphans {
-    /// They are waited for half a minute, then ended where it is sure whose they are.
+    /// They are waited for for half a minute, then ended if it is certain that they belong to that migration.
     #[default]
     Terminate,
     /// They are waited for.
     Wait,
-    /// They are not looked for.
+    /// They are ignored.
     Ignore,
 }
 
-/// Asks how the schema of the database stands.
+/// A check of the database schema.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, inline)]
 pub enum SchemaCheckKey {
-    /// A statement; the first value of its first row answers.
+    /// A statement; the first value of its first row is the result.
     Statement(Text),
-    /// A command; its exit status answers.
+    /// A command; its exit status is the result.
     Command(Command),
 }
 
-/// What the migration has.
+/// The keys of the migration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MigrationKeys {
-    /// Whether it runs; by default, where there is a `[migrations]`.
+    /// Whether it runs; by default if there is a section `[migrations]`.
     pub enabled: Deferred<bool>,
     /// The command that migrates.
     pub command: Command,
-    /// Asks whether there is anything to do: a statement, whose first value answers, or a command, whose exit status does. 0 (`true`,
-    /// `current`): nothing; 2 (`ahead`): the schema is newer than this replica; anything else: work.
+    /// Checks whether there is anything to do: a statement, whose first value is the result, or a command, whose exit status is the result. 0
+    /// (`true`, `current`): nothing to do; 2 (`ahead`): the schema is newer than this replica; anything else: there is work.
     pub check: Deferred<SchemaCheckKey>,
-    /// The same, asked after the command and under the lock: whether it has done what it should.
+    /// The same check after the command, under the lock: whether the command did what it should.
     pub verify: Deferred<SchemaCheckKey>,
-    /// What keeps other replicas out: `auto` (the one database among the checks), the name of a database or redis check,
-    /// `file:///PATH`, or `none`.
+    /// The lock against other replicas: `auto` (in the only database among the checks), the name of a database or redis check, `file:///PATH`, or
+    /// `none`.
     pub lock: Option<Text>,
-    /// Tells services apart that share a database and not their migrations.
+    /// The name of the lock: services that share a database but have different migrations need different names.
     pub lock_name: Maybe<Text>,
-    /// The key of another tool's advisory lock, in PostgreSQL, in place of `lock_name`.
+    /// The key of another tool's advisory lock in PostgreSQL, instead of `lock_name`.
     pub lock_key: Option<Number<{ i64::MIN }, { i64::MAX }>>,
     /// A table that holds the lock as a row, for servers like PostgreSQL without advisory locks: `locks` or `schema.locks`.
     pub lock_table: Maybe<Text>,
-    /// A key in Redis that is held as well, as redis-py's `Lock` takes it.
+    /// A key in Redis that is held as well, in the way of redis-py's `Lock`.
     pub also_redis_lock: Maybe<Text>,
-    /// The redis check that holds `also_redis_lock`, where there are several.
+    /// The redis check for `also_redis_lock`, if there are several.
     pub also_redis_check: Maybe<Text>,
-    /// How long to queue for the lock; then the exit code is 75.
+    /// How long to wait for the lock; after that the exit code is 75.
     pub lock_timeout: Span<1000, YEAR>,
-    /// How long the command may run; then the exit code is 124. `0s`: no limit.
+    /// How long the command may run; after that the exit code is 124. `0s` means no limit.
     pub timeout: Span<0, YEAR>,
-    /// What happens when the lock is lost while the command runs.
+    /// What happens if the lock is lost while the command runs.
     pub on_lock_lost: OnLockLost,
-    /// What is done about sessions that an earlier migration left in the database.
+    /// What happens to sessions that an earlier migration left in the database.
     pub orphans: Orphans,
-    /// How often a command that failed is run again, under the same lock.
+    /// How often a failed command is run again, under the same lock.
     pub retries: Number<0, 1000>,
 }
 
@@ -104,14 +104,14 @@ impl Default for MigrationKeys {
     }
 }
 
-/// The command that runs once across all replicas before the process starts.
+/// The command that runs once for all replicas before the process starts.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "migrations", deny_unknown_fields)]
 pub struct Migrations {
-    /// What the migration has.
+    /// The keys of the migration.
     #[serde(flatten)]
     pub own: MigrationKeys,
-    /// When it runs, and what it finds around it.
+    /// When it runs, and in which environment.
     #[serde(flatten)]
     pub around: Around,
 }

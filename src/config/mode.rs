@@ -1,4 +1,4 @@
-//! `[modes.NAME]`: a process that the container may be, and what it is in some cases.
+//! `[modes.NAME]`: a process that the container can run, with variants.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,71 +12,71 @@ use crate::config::process::{MainKeys, ProcessKeys};
 use crate::config::started::Started;
 use crate::config::values::{Deferred, Maybe, Named, Number};
 
-/// What a mode has to do with the migration.
+/// How a mode takes part in the migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Migrate {
-    /// It migrates before it starts, where migrations are on.
+    /// It migrates before it starts, if migrations are enabled.
     #[default]
     Run,
-    /// It waits until another one has migrated.
+    /// It waits until another replica has migrated.
     Wait,
     /// It does neither.
     Off,
 }
 
-/// What a mode has beside the keys of its process.
+/// The keys of a mode besides those of its process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ModeKeys {
-    /// The command of the process; `[]` where the run ends after the migration.
+    /// The command of the process; `[]` to end the run after the migration.
     pub command: Command,
     /// Lists of cases by name, for `{ first = "NAME" }` in the command.
     pub groups: Groups,
-    /// What it has to do with the migration.
+    /// How it takes part in the migration.
     pub migrate: Migrate,
     /// The startup check: the process is not ready until it passes.
     pub started: Deferred<Started>,
-    /// What is different in some cases; the first whose `when` holds is taken.
+    /// Variants of the mode; the first one whose `when` holds applies.
     pub variants: Deferred<Vec<ModeVariant>>,
-    /// Variables of this mode, above `[env]`.
+    /// Variables of this mode; they override `[env]`.
     pub env: Deferred<Variables>,
-    /// Checks of this mode alone, in place of those of the same name in `[checks]`.
+    /// Checks of this mode only; they replace those of the same name in `[checks]`.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
     pub checks: Deferred<Named<CheckSection>>,
 }
 
-/// A process that the container may be. Its keys stand above those of `[process]`, and options of the command line above both.
+/// A process that the container can run. Its keys override those of `[process]`, and options of the command line override both.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "mode", deny_unknown_fields)]
 pub struct Mode {
-    /// What a mode has.
+    /// The keys of a mode.
     #[serde(flatten)]
     pub own: ModeKeys,
-    /// What every process has.
+    /// The keys of every process.
     #[serde(flatten)]
     pub process: ProcessKeys,
-    /// What the main process has.
+    /// The keys of the main process.
     #[serde(flatten)]
     pub main: MainKeys,
 }
 crate::union!(Mode { own: ModeKeys, process: ProcessKeys, main: MainKeys });
 
-/// What a mode is in one case.
+/// A variant of a mode.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["when"]))]
 pub struct ModeVariant {
-    /// The case.
+    /// When it applies.
     pub when: Deferred<Condition>,
-    /// Variables, above those of the mode.
+    /// Variables; they override those of the mode.
     pub set: Deferred<Variables>,
-    /// The command in place of the mode's.
+    /// The command, instead of the mode's.
     pub command: Command,
-    /// The startup check in place of the mode's.
+    /// The startup check, instead of the mode's.
     pub started: Deferred<Started>,
-    /// No process is started in this case: the run ends, after the migration where there is one.
+    /// No process is started in this case: the run ends, after the migration if there is one.
     pub refuse: Option<Refuse>,
 }
 
@@ -87,7 +87,7 @@ pub struct ModeVariant {
 pub struct Refuse {
     /// The exit code.
     pub code: Number<1, 255>,
-    /// What to do instead; it is logged.
+    /// The text that is logged; it should say what to do instead.
     pub message: Maybe<Text>,
 }
 

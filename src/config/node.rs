@@ -1,8 +1,10 @@
-//! What an operator wrote, as a tree in which every value knows where it was written.
+//! The written configuration as a tree in which every value has its place.
 
 mod document;
 mod key;
 mod merge;
+
+use std::sync::Arc;
 
 use crate::config::origin::Origin;
 
@@ -15,7 +17,7 @@ pub use merge::merge;
 pub struct Node {
     /// What was written.
     pub value: Value,
-    /// Where.
+    /// Its place.
     pub origin: Origin,
 }
 
@@ -30,13 +32,13 @@ pub enum Value {
     Float(f64),
     /// `true` or `false`.
     Boolean(bool),
-    /// A date or a time, which no key wants.
+    /// A date or a time, which no key accepts.
     Datetime,
     /// A list.
     List(Vec<Node>),
     /// A table.
     Table(Table),
-    /// What was wrong, and has been reported. Its key counts as written, and nobody reads it.
+    /// A wrong value that has been reported. Its key counts as written, and the value is not read.
     Hole,
 }
 
@@ -55,9 +57,10 @@ impl Value {
     }
 }
 
-/// Keys and values in the order in which they were written.
+/// Keys and values in the order in which they were written. A copy shares them until one of the two is changed, because every reading of a
+/// section has its own copy.
 #[derive(Clone, Default)]
-pub struct Table(Vec<Entry>);
+pub struct Table(Arc<Vec<Entry>>);
 
 /// One key of a table.
 #[derive(Clone)]
@@ -78,20 +81,23 @@ impl Table {
 
     /// The entry of `key`, to change.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
-        self.0.iter_mut().find(|entry| entry.key == key)
+        let at = self.0.iter().position(|entry| entry.key == key)?;
+        Arc::make_mut(&mut self.0).get_mut(at)
     }
 
-    /// Adds `entry`, in the place of one with the same key.
+    /// Adds `entry`, replacing one with the same key.
     pub fn insert(&mut self, entry: Entry) {
         match self.get_mut(&entry.key) {
             Some(present) => *present = entry,
-            None => self.0.push(entry),
+            None => Arc::make_mut(&mut self.0).push(entry),
         }
     }
 
-    /// Drops the entries that `keep` refuses.
-    pub fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
-        self.0.retain(keep);
+    /// Keeps only the entries that `keep` accepts.
+    pub fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+        if !self.0.iter().all(&keep) {
+            Arc::make_mut(&mut self.0).retain(keep);
+        }
     }
 
     /// Every place where `key` was written in this table and below it.
@@ -128,6 +134,12 @@ impl IntoIterator for Table {
     type IntoIter = std::vec::IntoIter<Entry>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        Arc::unwrap_or_clone(self.0).into_iter()
+    }
+}
+
+impl FromIterator<Entry> for Table {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        Self(Arc::new(entries.into_iter().collect()))
     }
 }

@@ -1,12 +1,12 @@
-//! Where something was written.
+//! The place where a value was written.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of what drives a run that has neither file nor preset; no preset that could be printed.
+/// The name of the built-in configuration of a run without file and preset; it cannot be printed as a preset.
 pub const ENVIRONMENT: &str = "environment";
 
-/// Where something was written; ordered as problems are shown.
+/// The place where a value was written; ordered as problems are shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A built-in preset.
@@ -34,7 +34,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether text from there is taken as it is: nobody expects `$` to mean something in a variable's value or an option.
+    /// Whether text from there is used unchanged: a `$` has no meaning in a variable's value or an option.
     pub const fn verbatim(&self) -> bool {
         matches!(self, Self::Variable(_) | Self::Flag(_))
     }

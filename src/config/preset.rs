@@ -1,4 +1,4 @@
-//! The configurations that are built in, as TOML that a person can print and start from.
+//! The built-in configurations, as TOML that users can print and change.
 
 mod lay;
 pub mod version;
@@ -17,17 +17,17 @@ macro_rules! presets {
     ($($name:literal)*) => { [$(($name, include_str!(concat!("../presets/", $name, ".toml")))),*] };
 }
 
-/// Every preset by name; a family's versions from the newest to the oldest.
+/// All presets by name; the versions of a family from the newest to the oldest.
 const PRESETS: [(&str, &str); 29] = presets!(
     "celery" "dify" "dify@1.16.0" "dify@1.15.0" "dify@1.14.0" "dify@1.13.1" "dify@1.13.0" "dify@1.11.3" "dify@1.11.2" "dify@1.10.1"
     "dify@1.10.0" "dify@1.9.2" "dify@1.9.0" "dify@1.8.0" "dify@1.7.1" "dify@1.7.0" "dify@1.4.0" "dify@0.15.3" "dify@0.15.0" "dify@0.14.0"
     "dify@0.11.2" "dify@0.7.2" "dify@0.6.16" "django" "gunicorn" "laravel" "node" "ragflow" "rails"
 );
 
-/// The families that have versions, and the one from which on the family's own preset holds: the first after its newest version.
+/// The families that have versions, each with the version from which on the preset without a version is used: the first one after the newest version.
 const FAMILIES: [(&str, &str); 1] = [("dify", "1.17.0")];
 
-/// What drives a run that has neither file nor preset.
+/// The configuration of a run without file and preset.
 const WITHOUT_FILE: (&str, &str) = (ENVIRONMENT, include_str!("../presets/environment.toml"));
 
 /// The names of the presets.
@@ -39,7 +39,7 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
 ///
 /// # Errors
 ///
-/// That there is none of this name, with the nearest one; or that this version is older than the first, which is named.
+/// If there is none of this name, with the nearest one; or if this version is older than the first, which is named.
 pub fn find(name: &str) -> Result<(&'static str, &'static str), String> {
     if let Some(preset) = PRESETS.into_iter().find(|(present, _)| *present == name) {
         return Ok(preset);
@@ -49,7 +49,7 @@ pub fn find(name: &str) -> Result<(&'static str, &'static str), String> {
     });
     let Some((family, newest, wanted)) = version else { return Err(format!("unknown preset `{name}`{}", suggest(name, names()))) };
     let Some(wanted) = Version::parse(wanted) else {
-        return Err(format!("unknown preset `{name}`; after `{family}@` comes a version, as `{family}@{newest}`"));
+        return Err(format!("unknown preset `{name}`; after `{family}@` comes a version, such as `{family}@{newest}`"));
     };
     let of = |name: &str| name.strip_prefix(family)?.strip_prefix('@').and_then(Version::parse);
     let versions = || PRESETS.into_iter().filter_map(|preset| Some((of(preset.0)?, preset)));
@@ -70,7 +70,7 @@ fn text(name: &str) -> Option<&'static str> {
     find(name).ok().map(|(_, text)| text)
 }
 
-/// A preset as a tree, with all that it extends below it.
+/// A preset as a tree, merged over everything that it extends.
 ///
 /// # Errors
 ///
@@ -79,13 +79,13 @@ pub fn read(name: &str) -> Result<Table, String> {
     lay::lay(name, &find)
 }
 
-/// The tree of a run that has neither file nor preset: `DB_*`, `REDIS_*`, `MODE` and `MIGRATION_ENABLED` alone drive it.
+/// The tree of a run without file and preset, which only `DB_*`, `REDIS_*`, `MODE` and `MIGRATION_ENABLED` configure.
 pub fn without_file() -> Table {
     parse(WITHOUT_FILE.0, WITHOUT_FILE.1)
 }
 
-/// Whom to name for a problem at `origin`: the variables that are set and stand in that line of a preset, because a line of a file that
-/// the operator does not have is no place to look at.
+/// The origin to report for a problem at `origin`: the variables that are set and used in that line of a preset, because the operator does not have
+/// the file of the preset.
 pub fn blamed(origin: Origin, environment: &Environment) -> Origin {
     let Origin::Preset { name, line, .. } = &origin else { return origin };
     let text = if **name == *ENVIRONMENT { Some(WITHOUT_FILE.1) } else { text(name) };
@@ -96,7 +96,7 @@ pub fn blamed(origin: Origin, environment: &Environment) -> Origin {
     if named.is_empty() { origin } else { Origin::Variable(named.join(", ").into()) }
 }
 
-/// Whom to name for the lack of the key `path` in what was written at `origin`: without a file only a variable can bring it.
+/// The origin to report if the key `path` is missing at `origin`: without a file only a variable can set it.
 pub fn lacking(origin: &Origin, path: &str) -> Origin {
     match origin {
         Origin::Preset { name, .. } if **name == *ENVIRONMENT => {
@@ -149,8 +149,8 @@ mod tests {
         for (wanted, why) in [
             ("dify@0.6.15", "there is no preset `dify@0.6.15`; the first one is `dify@0.6.16`"),
             ("dify@0.6.16-beta.1", "there is no preset `dify@0.6.16-beta.1`; the first one is `dify@0.6.16`"),
-            ("dify@main", "unknown preset `dify@main`; after `dify@` comes a version, as `dify@1.17.0`"),
-            ("dify@", "unknown preset `dify@`; after `dify@` comes a version, as `dify@1.17.0`"),
+            ("dify@main", "unknown preset `dify@main`; after `dify@` comes a version, such as `dify@1.17.0`"),
+            ("dify@", "unknown preset `dify@`; after `dify@` comes a version, such as `dify@1.17.0`"),
             ("gunicorn@20", "unknown preset `gunicorn@20`; did you mean `gunicorn`?"),
             ("gunicon", "unknown preset `gunicon`; did you mean `gunicorn`?"),
         ] {

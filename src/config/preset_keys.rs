@@ -1,48 +1,48 @@
-//! What a document says of the preset that it lies over.
+//! The keys of a document that describe its preset.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::interpolate::Text;
 
-/// The keys that the layers take out of a document before anything else is read.
+/// The keys that are removed from a document before anything else is read.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PresetKeys {
-    /// The preset that this document lies over.
+    /// The preset below this document.
     pub extends: Option<Text>,
-    /// Dotted names of what is left out of that preset, as `modes.job`.
+    /// Dotted names of the parts of that preset that are left out, for example `modes.job`.
     pub without: Vec<Text>,
-    /// How a preset finds out which version of its application it stands in.
+    /// How a preset detects the version of its application.
     pub preset: PresetTable,
 }
 
-/// How a preset finds out which version of its application it stands in; what differs is a warning.
+/// How a preset detects the version of its application; a difference is a warning.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PresetTable {
-    /// Files that say the application's version; the first that says one counts.
+    /// Files that contain the application's version; the first version that is found counts.
     pub version_files: Vec<VersionFile>,
-    /// What is installed beside the application.
+    /// A package that is installed beside the application.
     pub needs: Vec<Need>,
 }
 
-/// A file that says the application's version.
+/// A file that contains the application's version.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VersionFile {
     /// The file.
     pub file: Text,
-    /// What the line begins with that says the version behind it.
+    /// The beginning of the line that contains the version; the version follows it.
     pub after: Text,
 }
 
-/// What is installed beside the application, known by the name of a file.
+/// A package that is installed beside the application, detected by the name of a file.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Need {
-    /// A path in which `*` is any part of a name; the last one is the version.
+    /// A path in which `*` matches any part of a name; the last `*` matches the version.
     pub file: Text,
-    /// The version that it is to have at least.
+    /// The minimum version.
     pub least: Text,
 }

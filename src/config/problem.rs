@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, all of it at once, each with the place where it was written.
+//! The errors of a configuration, collected, each with the place where it was written.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use crate::exit::Exit;
 use crate::secret::scrub;
 use crate::visible;
 
-/// One thing that is wrong.
+/// One configuration error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was written; none when something is missing altogether.
+    /// Where it was written; none if something is missing altogether.
     pub origin: Option<Origin>,
-    /// What is wrong and what to write instead; one scrubbed line.
+    /// What is wrong and what to write instead; one line without secrets.
     pub text: String,
-    /// Whether the command line is at fault (exit 64) rather than the configuration (exit 78).
+    /// Whether it is an error of the command line (exit 64) instead of the configuration (exit 78).
     pub usage: bool,
-    /// The exit code with which the configuration refuses this start; none where something is wrong.
+    /// The exit code of a `[[refuse]]` that applies; none for an error.
     pub refusal: Option<u8>,
 }
 
@@ -26,12 +26,12 @@ impl Problem {
         Self { origin: Some(origin.clone()), text: scrubbed_line(text.as_ref()), usage: false, refusal: None }
     }
 
-    /// A start that the configuration refuses: its own words, and the exit code.
+    /// A start that `[[refuse]]` refuses: its message, and the exit code.
     pub fn refused(origin: &Origin, words: impl AsRef<str>, code: u8) -> Self {
         Self { refusal: Some(code), ..Self::at(origin, words) }
     }
 
-    /// Something that the configuration lacks.
+    /// Something that is missing in the configuration.
     pub fn missing(text: impl AsRef<str>) -> Self {
         Self { origin: None, text: scrubbed_line(text.as_ref()), usage: false, refusal: None }
     }
@@ -42,7 +42,7 @@ impl Problem {
     }
 }
 
-/// One line without secrets, in which a carriage return at a value's end is seen.
+/// One line without secrets, in which a carriage return at the end of a value is visible.
 fn scrubbed_line(text: &str) -> String {
     visible::line(&scrub(text)).into_owned()
 }
@@ -56,17 +56,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every problem of one configuration, in the order of its places; printed one a line.
+/// All problems of one configuration, in the order of their places; printed one per line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Sorts by place and drops what was found twice; none for no problem.
+    /// Sorts by place and drops duplicates; none without a problem.
     pub fn new(mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort_by(|a, b| a.origin.is_none().cmp(&b.origin.is_none()).then_with(|| a.origin.cmp(&b.origin)));
         // Nothing else is done where the start is refused, so nothing else is wrong.
-        if problems.iter().any(|problem| problem.refusal.is_some()) {
-            problems.retain(|problem| problem.refusal.is_some());
+        let refuses = |problem: &Problem| problem.refusal.is_some();
+        // That nothing is started without being a failure excuses nothing that is wrong.
+        let is_failure = problems.iter().any(|problem| problem.refusal != Some(0));
+        problems.retain(|problem| problem.refusal != Some(0) || !is_failure);
+        if problems.iter().any(refuses) {
+            problems.retain(refuses);
         }
         let mut unique: Vec<Problem> = Vec::with_capacity(problems.len());
         for problem in problems {
@@ -82,17 +86,17 @@ impl Problems {
         self.0.iter()
     }
 
-    /// Whether the configuration refuses the start, rather than being wrong.
+    /// Whether the start is refused, as opposed to an error.
     pub fn are_refusals(&self) -> bool {
         self.0.iter().any(|problem| problem.refusal.is_some())
     }
 
-    /// The exit code: that of the first refusal, else that of [`exit`](Self::exit).
+    /// The exit code: that of the first refusal, else [`exit`](Self::exit).
     pub fn code(&self) -> u8 {
         self.0.iter().find_map(|problem| problem.refusal).unwrap_or_else(|| self.exit().code())
     }
 
-    /// 64 when nothing but the command line is wrong, else 78.
+    /// 64 if only the command line is wrong, else 78.
     pub fn exit(&self) -> Exit {
         if self.0.iter().all(|problem| problem.usage) { Exit::Usage } else { Exit::Config }
     }
@@ -119,7 +123,7 @@ impl fmt::Display for Problems {
     }
 }
 
-/// The name among `known` that `written` most likely means; none when nothing is near.
+/// The name among `known` that `written` most likely means; none if nothing is similar.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LIKELY: f64 = 0.75;
     let likeness = |name: &str| strsim::jaro_winkler(&written.to_lowercase(), &name.to_lowercase());
@@ -131,10 +135,10 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
-/// A longer list of names is no help in a line.
+/// A longer list of names does not help in one line.
 const MOST_LISTED: usize = 12;
 
-/// `; did you mean …?` when something is near, else the known names unless they are many, as the tail of a message.
+/// The end of a message: `; did you mean …?` if a name is similar, else the known names unless they are many.
 pub fn suggest<'a>(written: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     if let Some(name) = nearest(written, known.clone()) {
         return format!("; did you mean `{name}`?");

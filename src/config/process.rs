@@ -1,4 +1,4 @@
-//! `[process]`: how a process is started, signalled, stopped and started again.
+//! `[process]`: how a process is started, signalled, stopped and restarted.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,32 +8,32 @@ use crate::config::values::process::{Limits, Umask};
 use crate::config::values::signal::{Rewrites, SignalNumber};
 use crate::config::values::{DAY, Deferred, Maybe, Number, Span, YEAR};
 
-/// Milliseconds from the stop signal to KILL: under Docker's ten seconds with the heartbeat withdrawn before.
+/// Milliseconds from the stop signal to KILL: less than Docker's ten seconds, including the withdrawal of the heartbeat.
 pub const STOP_TIMEOUT: u64 = 8_000;
 
-/// Who gets a forwarded signal.
+/// Which processes get a forwarded signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum SignalScope {
-    /// The process alone.
+    /// Only the process.
     #[default]
     Child,
-    /// Its whole group, as with dumb-init; TSTP, TTIN and TTOU then stop portcullis, too.
+    /// Its whole process group, as with dumb-init; TSTP, TTIN and TTOU then also stop portcullis.
     Group,
 }
 
-/// After which ends a process is started again. Status 125 is never followed by another start, as with s6.
+/// When a process is restarted after its end. It is never restarted after status 125, as with s6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum RestartPolicy {
-    /// None: the container ends with its process.
+    /// Never: the container ends with its process.
     #[default]
     Never,
-    /// Those with another status than 0.
+    /// After an end with a status other than 0.
     OnFailure,
-    /// All of them.
+    /// Always.
     Always,
 }
 
@@ -42,10 +42,10 @@ pub enum RestartPolicy {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Output {
-    /// To the streams of portcullis itself, untouched.
+    /// To the streams of portcullis, unchanged.
     #[default]
     Inherit,
-    /// The same, each line behind the name of the process.
+    /// The same, with the name of the process before each line.
     Prefix,
 }
 
@@ -54,14 +54,14 @@ pub enum Output {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum ThirdStop {
-    /// It kills.
+    /// It kills the process.
     #[default]
     Kill,
-    /// The process gets it like the second one.
+    /// It is forwarded to the process, like the second one.
     Forward,
 }
 
-/// What becomes of a start that failed.
+/// What happens after a failed start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
@@ -69,59 +69,60 @@ pub enum OnStartupFailure {
     /// The run ends with its exit code.
     #[default]
     Exit,
-    /// Everything stays as it is, health endpoint and all, until TERM; then the run ends with that code.
+    /// Everything stays as it is, including the health endpoint, until TERM; then the run ends with that code.
     Hold,
 }
 
-/// Where `user` holds.
+/// When `user` applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum DropUser {
-    /// Everywhere; where portcullis may not change its user, the start ends.
+    /// Always; if portcullis may not change the user, the start fails.
     #[default]
     Always,
-    /// Where portcullis runs as root; as anybody else it stays who it is, as in a container that is started with `--user`.
+    /// Only if portcullis runs as root; otherwise the process has the user of portcullis, for example in a container that is started with `--user`.
     Root,
 }
 
-/// What every process has, a module's as well.
+/// The keys of every process, including modules.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProcessKeys {
-    /// Who it runs as: `app`, `app:group` or `1000:1000`, from `/etc/passwd` and `/etc/group` of the image, with the supplementary groups
-    /// unless a group is named; by default who portcullis is. It sets `HOME`, and holds for the migration, too.
+    /// The user that it runs as: `app`, `app:group` or `1000:1000`, from `/etc/passwd` and `/etc/group` of the image, with the supplementary groups
+    /// unless a group is named; by default the user of portcullis. It also sets `HOME`, and applies to the migration, too.
     pub user: Maybe<Text>,
-    /// Where `user` holds.
+    /// When `user` applies.
     pub drop: DropUser,
-    /// The directory in which it starts; by default portcullis' own.
+    /// The working directory; by default that of portcullis.
     pub working_directory: Maybe<Text>,
-    /// Its file mode creation mask, in octal; by default portcullis' own.
+    /// Its file mode creation mask, in octal; by default that of portcullis.
     pub umask: Option<Umask>,
-    /// Its resource limits; by default portcullis' own.
+    /// Its resource limits; by default those of portcullis.
     pub limits: Limits,
-    /// Whether set-user-ID programs give it nothing.
+    /// Whether set-user-ID programs give it no further privileges.
     pub no_new_privileges: bool,
-    /// The signal that it gets should portcullis be killed; by default none, `KILL` for a module.
+    /// The signal that it gets if portcullis is killed; by default none, `KILL` for a module.
     pub parent_death_signal: Option<SignalNumber>,
-    /// Who gets a signal that is forwarded.
+    /// Which processes get a forwarded signal.
     pub signal_scope: SignalScope,
-    /// The signal that asks it to stop; by default the one that portcullis got, `TERM` for a module.
+    /// The signal that stops it; by default the one that portcullis received, `TERM` for a module.
     pub stop_signal: Option<SignalNumber>,
-    /// How long it has from that signal until it is killed with all that it leaves behind.
+    /// The time from that signal until it is killed, together with its leftovers.
     pub stop_timeout: Span<0, YEAR>,
-    /// After which ends it is started again in place; by default `never`, for a module `on-failure`.
+    /// When it is restarted inside the container after its end; by default `never`, for a module `on-failure`.
     pub restart: Option<RestartPolicy>,
-    /// The first pause before it is started again, less up to a fifth at random; doubled each time. After `0s` the pauses go on with 20 ms.
+    /// The first pause before a restart; it is doubled each time. Each pause is shortened at random by up to a fifth. After `0s` the next pause is 20
+    /// ms.
     pub restart_delay: Span<0, DAY>,
-    /// The longest pause before it is started again, 100 ms at least.
+    /// The longest pause before a restart, at least 100 ms.
     pub restart_max_delay: Span<0, DAY>,
-    /// After running this long the pause is the first one again and `restart_limit` counts anew; 1 s at least where the first pause is
-    /// under 100 ms.
+    /// After running for this long, the pause is the first one again and `restart_limit` counts from 0; at least 1 s if the first pause is less than
+    /// 100 ms.
     pub restart_reset: Span<0, YEAR>,
-    /// How often in a row it is started again; 0 for no limit.
+    /// How often in a row it is restarted; 0 for no limit.
     pub restart_limit: Number<0, 0xffff_ffff>,
-    /// It is aborted when it sends no `WATCHDOG=1` for so long (`sd_notify(3)`); by default it need not.
+    /// It is aborted if it sends no `WATCHDOG=1` for this long (`sd_notify(3)`); by default there is no watchdog.
     pub watchdog: Option<Span<10, DAY>>,
     /// Where its output goes.
     pub output: Output,
@@ -151,26 +152,26 @@ impl Default for ProcessKeys {
     }
 }
 
-/// What the main process alone has: it gets the signals, and decides how the run ends.
+/// The keys of the main process only: it gets the signals, and decides how the run ends.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MainKeys {
-    /// Signals that are forwarded as another one, as `{ TERM = "QUIT" }`.
+    /// Signals that are forwarded as another signal, for example `{ TERM = "QUIT" }`.
     pub rewrite: Rewrites,
-    /// Signals that nobody gets.
+    /// Signals that are not forwarded.
     pub ignore_signals: Vec<SignalNumber>,
     /// Signals that begin the stop, besides TERM and INT.
     pub stop_on: Vec<SignalNumber>,
     /// What the third TERM or INT does.
     pub third_stop: ThirdStop,
-    /// How long it is not ready before it is asked to stop.
+    /// How long it is not ready before it gets its stop signal.
     pub drain_delay: Span<0, DAY>,
-    /// Exit codes that become 0 after a stop that was asked for.
+    /// Exit codes that become 0 after a requested stop.
     pub success_codes: Vec<Number<0, 255>>,
-    /// What becomes of a start that failed.
+    /// What happens after a failed start.
     pub on_startup_failure: OnStartupFailure,
-    /// Modules that have to be up before it is started, or started again in place; one that was stopped by `portcullis stop` holds nothing up.
-    /// Where one of them cannot start, the start has failed.
+    /// Modules that have to be up before it is started or restarted; a module that was stopped by `portcullis stop` is not waited for. If one of them
+    /// cannot start, the start fails.
     pub after: Deferred<Vec<Text>>,
 }
 
@@ -189,26 +190,26 @@ impl Default for MainKeys {
     }
 }
 
-/// How every process of this configuration is started, signalled, stopped and started again. A mode and a module have their own above it.
+/// How every process of this configuration is started, signalled, stopped and restarted. The keys of a mode or a module override it.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "process", deny_unknown_fields)]
 pub struct ProcessSection {
-    /// What every process has.
+    /// The keys of every process.
     #[serde(flatten)]
     pub shared: ProcessKeys,
-    /// What the main process alone has.
+    /// The keys of the main process only.
     #[serde(flatten)]
     pub main: MainKeys,
-    /// What is the orchestrator's.
+    /// The keys about the orchestrator.
     #[serde(flatten)]
     pub orchestrator: Orchestrator,
 }
 crate::union!(ProcessSection { shared: ProcessKeys, main: MainKeys, orchestrator: Orchestrator });
 
-/// What is known of who starts the container.
+/// What is known about the orchestrator that starts the container.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Orchestrator {
-    /// How long the orchestrator waits after TERM before it kills; by default Docker's ten seconds.
+    /// How long the orchestrator waits between TERM and KILL; by default Docker's ten seconds.
     pub grace_period: Option<Span<1000, YEAR>>,
 }

@@ -1,4 +1,4 @@
-//! Reading of a tree that collects every problem and stops at none.
+//! Reads a tree and collects all problems instead of stopping at the first.
 
 mod declared;
 mod engine;
@@ -22,7 +22,7 @@ pub use engine::{SHOWN, own_way};
 pub use named::NamedCondition;
 pub use values::truth;
 
-/// What all sections of one reading share: the environment, and what was found.
+/// The state that all sections of one reading share: the environment and the results.
 pub struct Context<'e> {
     /// Where variables come from.
     pub environment: &'e Environment,
@@ -36,13 +36,13 @@ pub struct Context<'e> {
 /// How a part of the tree is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Names, types and syntax alone, for what this run does not use: variables in it may be unset.
+    /// Only names, types and syntax, for parts that this run does not use: variables in them may be unset.
     Syntax,
     /// Everything.
     Whole,
 }
 
-/// A table under reading; every getter answers none for an absent key, and for a wrong one after saying so.
+/// A table that is being read; every getter returns none for a missing key, and for a wrong one after reporting it.
 #[derive(Clone)]
 pub struct Section<'c> {
     context: &'c Context<'c>,
@@ -53,7 +53,7 @@ pub struct Section<'c> {
 }
 
 impl<'e> Context<'e> {
-    /// A reading that has found nothing yet.
+    /// A new reading.
     pub fn new(environment: &'e Environment) -> Self {
         Self {
             environment,
@@ -65,13 +65,13 @@ impl<'e> Context<'e> {
         }
     }
 
-    /// The same, noting what every section comes to, for `plan`.
+    /// The same; also records the effective value of every section, for `plan`.
     #[must_use]
     pub fn recording(self) -> Self {
         Self { effective: Some(RefCell::default()), ..self }
     }
 
-    /// What has been noted.
+    /// The recorded values.
     pub fn effective(&self) -> Effective {
         self.effective.as_ref().map(RefCell::take).unwrap_or_default()
     }
@@ -85,7 +85,7 @@ impl<'e> Context<'e> {
         }
     }
 
-    /// Adds a remark: nothing is amiss, and somebody may wonder all the same.
+    /// Adds a remark: nothing is wrong, but the operator may wonder about it.
     pub fn remark(&self, remark: &str) {
         self.remarks.borrow_mut().push(remark.to_owned());
     }
@@ -97,7 +97,8 @@ impl<'e> Context<'e> {
 
     /// A reading of a part of the same tree, in another environment.
     pub fn of_part<'p>(&self, environment: &'p Environment) -> Context<'p> {
-        Context { effective: self.effective.as_ref().map(|_| RefCell::default()), named: self.named.clone(), ..Context::new(environment) }
+        let effective = self.effective.as_ref().map(|_| RefCell::default());
+        Context { effective, named: self.named.clone(), faults: self.faults.of_part(), ..Context::new(environment) }
     }
 
     /// The same reading in another environment from here on.
@@ -113,24 +114,25 @@ impl<'e> Context<'e> {
         }
     }
 
-    /// Takes over what another reading has found, of a part of the same tree.
+    /// Adds the results of another reading of a part of the same tree.
     pub fn absorb(&self, other: Context<'_>) {
         self.faults.problems.borrow_mut().extend(other.faults.problems.into_inner());
         if let (Some(effective), Some(other)) = (&self.effective, other.effective) {
             effective.borrow_mut().extend(other.into_inner());
         }
         other.notices.into_inner().into_iter().for_each(|notice| self.notice(notice));
+        self.remarks.borrow_mut().extend(other.remarks.into_inner());
     }
 
-    /// The notices, or the problems when there are any.
+    /// The notices, or the problems if there are any.
     pub fn finish(self) -> Result<Vec<String>, Problems> {
         Problems::new(self.faults.problems.into_inner()).map_or(Ok(self.notices.into_inner()), Err)
     }
 
-    /// The interpolated text of a string; none when `node` is none, or at [`Depth::Syntax`] when it holds a variable.
+    /// The interpolated text of a string; none at [`Depth::Syntax`] if it contains a variable.
     pub fn text(&self, node: &Node, what: &dyn Display, depth: Depth) -> Option<Text> {
         let Value::String(text) = &node.value else {
-            self.problem(Problem::at(&node.origin, format!("{what} is {}; a string is wanted", node.value.kind())));
+            self.problem(Problem::at(&node.origin, format!("{what} is {}; expected a string", node.value.kind())));
             return None;
         };
         if node.origin.verbatim() {
@@ -156,7 +158,7 @@ impl<'e> Context<'e> {
         (!failed).then_some(text)
     }
 
-    /// The items of a list; a variable or an option may write it as text. None for anything else, without a word.
+    /// The items of a list; a variable or an option may write it as text. None for anything else, without a problem.
     pub fn list_quietly(&self, node: &Node) -> Option<Vec<Node>> {
         match &node.value {
             Value::List(items) => Some(items.clone()),
@@ -172,38 +174,38 @@ impl<'e> Context<'e> {
     pub fn list(&self, node: &Node, what: &dyn Display) -> Option<Vec<Node>> {
         let items = self.list_quietly(node);
         if items.is_none() {
-            self.problem(Problem::at(&node.origin, format!("{what} is {}; a list is wanted, as `[\"a\", \"b\"]`", node.value.kind())));
+            self.problem(Problem::at(&node.origin, format!("{what} is {}; expected a list such as `[\"a\", \"b\"]`", node.value.kind())));
         }
         items
     }
 
-    /// Opens a table as the section `path`; a variable or an option may write it as text.
+    /// Opens a table as the section `path`; a variable or an option may give it as text.
     pub fn open(&'e self, node: &Node, path: &str, depth: Depth) -> Option<Section<'e>> {
         let table = match &node.value {
             Value::Table(table) => table.clone(),
             Value::String(text) if node.origin.verbatim() => {
                 let Some(Node { value: Value::Table(table), .. }) = parse_inline(text, &node.origin) else {
-                    self.problem(Problem::at(&node.origin, format!("[{path}] wants a table, as `{{ key = \"value\" }}`")));
+                    self.problem(Problem::at(&node.origin, format!("[{path}] has to be a table such as `{{ key = \"value\" }}`")));
                     return None;
                 };
                 table
             }
             value => {
-                self.problem(Problem::at(&node.origin, format!("[{path}] is {}; a table is wanted", value.kind())));
+                self.problem(Problem::at(&node.origin, format!("[{path}] is {}; expected a table", value.kind())));
                 return None;
             }
         };
         Some(self.section(table, path, Some(node.origin.clone()), depth))
     }
 
-    /// The section `path` over a table that is at hand.
+    /// The section `path` for an existing table.
     pub fn section(&'e self, table: Table, path: &str, origin: Option<Origin>, depth: Depth) -> Section<'e> {
         Section { context: self, table, path: path.to_owned(), origin, depth }
     }
 }
 
 impl<'c> Section<'c> {
-    /// What all sections share.
+    /// The shared state.
     pub const fn context(&self) -> &'c Context<'c> {
         self.context
     }
@@ -218,7 +220,7 @@ impl<'c> Section<'c> {
         &self.path
     }
 
-    /// What it holds, with its place: to lay something over it.
+    /// Its contents, with their place: to merge something over them.
     pub fn into_parts(self) -> (Table, Option<Origin>) {
         (self.table, self.origin)
     }
@@ -233,12 +235,12 @@ impl<'c> Section<'c> {
         self.table.get(key).map(|entry| &entry.node.origin)
     }
 
-    /// What was written for `key`; none where it was wrong and has been reported.
+    /// The value of `key`; none if it was wrong and has been reported.
     pub fn node(&self, key: &str) -> Option<&Node> {
         self.table.get(key).map(|entry| &entry.node).filter(|node| !matches!(node.value, Value::Hole))
     }
 
-    /// Whether the value of `key` was wrong and has been reported: what depends on it says nothing more.
+    /// Whether the value of `key` was wrong and has been reported; keys that depend on it then report nothing.
     pub fn is_broken(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|entry| matches!(entry.node.value, Value::Hole))
     }
@@ -256,12 +258,12 @@ impl<'c> Section<'c> {
         rest
     }
 
-    /// `key` and its section, as messages name it.
+    /// `key` and its section, in the form used in messages.
     pub fn what(&self, key: &str) -> String {
         if self.path.is_empty() { format!("`{key}`") } else { format!("`{key}` in [{}]", self.path) }
     }
 
-    /// The name of the section below `key`, as TOML has it.
+    /// The name of the section below `key`, in TOML syntax.
     pub fn below(&self, key: &str) -> String {
         dotted(&self.path, key)
     }

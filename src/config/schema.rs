@@ -1,4 +1,4 @@
-//! The schema of a declaration: what its types say, with a variable in place of any value.
+//! The JSON Schema of a declaration, in which any value may be a variable.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
@@ -9,19 +9,19 @@ use crate::config::configuration::Document;
 
 /// The schema of a configuration file.
 ///
-/// It never refuses what the reader takes. What depends on several keys, or on a variable, the reader alone can tell.
+/// It never refuses what the reader accepts. Only the reader can check rules that depend on several keys or on a variable.
 pub fn document() -> Value {
     of::<Document>()
 }
 
-/// The schema of `T` (draft 2020-12), in which every value that is no plain string may be a string with a variable in it.
+/// The schema of `T` (draft 2020-12), in which every value other than a plain string may be a string that contains a variable.
 fn of<T: JsonSchema>() -> Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
     OrVariable.transform(&mut schema);
     schema.to_value()
 }
 
-/// Makes `anyOf [it, a string with a variable]` of whatever is no plain string, and removes what `Option` says of null: TOML has none.
+/// Turns everything except plain strings into `anyOf [it, a string with a variable]`, and removes the null of `Option`, which TOML does not have.
 struct OrVariable;
 
 impl Transform for OrVariable {
@@ -46,7 +46,7 @@ impl Transform for OrVariable {
     }
 }
 
-/// What an `Option` adds for its none.
+/// The null that an `Option` adds.
 fn without_null(object: &mut Map<String, Value>) {
     if object.get("default") == Some(&Value::Null) {
         object.remove("default");
@@ -70,7 +70,7 @@ fn without_null(object: &mut Map<String, Value>) {
     }
 }
 
-/// The bounds that no pattern can say stand in the description.
+/// Bounds that a pattern cannot express go into the description.
 fn in_words(object: &mut Map<String, Value>) {
     if let Some(range) = object.remove("x-range").and_then(|range| range.as_str().map(str::to_owned)) {
         let text = object.get("description").and_then(Value::as_str).unwrap_or_default();

@@ -1,6 +1,8 @@
-//! Where a configuration comes from: the one home of the process' environment, of secret files and of the choice of the file.
+//! The sources of a configuration: the only module that reads the environment of the process and secret files, and selects the
+//! configuration file.
 
 mod arguments;
+mod keeping;
 mod making;
 mod processors;
 
@@ -8,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex};
 
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -15,56 +18,58 @@ use nix::unistd::{Pid, getegid, geteuid, gethostname};
 
 pub use making::CommandRunner;
 
-/// Where the file is looked for when nobody names one.
+/// The default paths of the configuration file.
 const DEFAULT_FILES: [&str; 2] = ["/etc/portcullis.toml", "portcullis.toml"];
 
 /// A larger secret file is a mistake, `/dev/zero` for one.
 const LARGEST_SECRET_FILE: u64 = 1 << 20;
 
-/// What surrounds the process: an argument everywhere, so that a test can say what it is.
+/// The environment of the process, passed as an argument so that tests can set it.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     host_name: String,
-    processors: usize,
+    /// How many processors this process may use; none: the number from the kernel, read when needed.
+    processors: Option<usize>,
     ids: (u32, u32),
     instance: Option<u32>,
     each: Option<Found>,
     item_number: Option<usize>,
-    /// What the configuration sets, above `variables`.
+    /// The variables that the configuration sets; they override `variables`.
     set: BTreeMap<String, making::Set>,
-    /// What was made so far, by name; the same for all copies.
+    /// The generated values so far, by name; shared by all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
+    /// What is to be kept, by the path of its file; the same for all copies.
+    kept: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+    /// The signal that ended the start while something was asked, 0 before; the same for all copies.
+    stopped: Arc<AtomicI32>,
     command_runner: Option<Arc<dyn CommandRunner>>,
-    /// What follows the options of portcullis, as far as nothing has taken it yet.
+    /// The arguments after the options of portcullis that no rule or option has used yet.
     arguments: Vec<String>,
-    /// What the conditions of `[conditions]` came to, by name; the same for all copies, because each is asked once.
+    /// The results of `[conditions]`, by name; shared by all copies, because each is evaluated once.
     answers: Arc<Mutex<BTreeMap<String, bool>>>,
-    /// Where `/proc` and the cgroups lie; none where nothing is granted.
+    /// Where `/proc` and the cgroups are; none if there are no limits.
     root: Option<PathBuf>,
     default_files: Vec<PathBuf>,
-    /// Where relative paths begin; at the working directory when empty.
+    /// The base of relative paths; the working directory if empty.
     directory: PathBuf,
 }
 
-/// A variable's value, as an interpolation gets it.
-#[derive(Clone, PartialEq, Eq)]
+/// A variable's value for an interpolation.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The value; without the newline at its end when it comes from a file.
+    /// The value; without the newline at its end if it comes from a file.
     pub value: String,
-    /// Whether it is a secret whatever it looks like, as what was read from the file that `NAME_FILE` names.
+    /// Whether it is a secret in any case, because it was read from the file that `NAME_FILE` names.
     pub secret: bool,
 }
 
 impl Environment {
-    /// The environment of this process, its host's name, and the places where a configuration file may lie.
+    /// The environment of this process, its host name, and the default paths of the configuration file.
     pub fn of_process() -> Self {
-        let processors = sched_getaffinity(Pid::from_raw(0))
-            .map_or(1, |set| (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
         Self {
             variables: std::env::vars_os().collect(),
             host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            processors,
             ids: (geteuid().as_raw(), getegid().as_raw()),
             root: Some(PathBuf::from("/")),
             default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
@@ -75,16 +80,16 @@ impl Environment {
     /// An environment of these variables, host `localhost`, user and group 1000, four processors and no default file.
     pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, host_name: "localhost".to_owned(), processors: 4, ids: (1000, 1000), ..Self::default() }
+        Self { variables, host_name: "localhost".to_owned(), processors: Some(4), ids: (1000, 1000), ..Self::default() }
     }
 
-    /// The same for who has left the working directory since: relative paths begin at `directory`.
+    /// The same after a change of the working directory: relative paths begin at `directory`.
     #[must_use]
     pub fn at(self, directory: PathBuf) -> Self {
         Self { directory, ..self }
     }
 
-    /// A variable's own value; none when it is unset or not UTF-8.
+    /// A variable's own value; none if it is unset or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(OsStr::new(name))?.to_str()
     }
@@ -94,9 +99,17 @@ impl Environment {
         &self.variables
     }
 
-    /// The kernel's name of this host; in a container its id or what it was named.
+    /// The kernel's name of this host; in a container its id or its configured name.
     pub fn host_name(&self) -> &str {
         &self.host_name
+    }
+
+    fn own_processors(&self) -> usize {
+        let of_process = || {
+            let is_set = |set: &CpuSet, cpu| set.is_set(cpu).unwrap_or(false);
+            sched_getaffinity(Pid::from_raw(0)).map_or(1, |set| (0..CpuSet::count()).filter(|cpu| is_set(&set, *cpu)).count())
+        };
+        self.processors.unwrap_or_else(of_process).max(1)
     }
 
     /// The processors that this process may use, counted as `nproc(1)` counts: affinity, `OMP_NUM_THREADS`, `OMP_THREAD_LIMIT`.
@@ -104,13 +117,13 @@ impl Environment {
         let number = |name: &str| {
             self.variables.get(OsStr::new(name))?.to_str()?.split(',').next()?.trim().parse::<usize>().ok().filter(|number| *number > 0)
         };
-        let available = number("OMP_NUM_THREADS").unwrap_or(self.processors.max(1));
+        let available = number("OMP_NUM_THREADS").unwrap_or_else(|| self.own_processors());
         number("OMP_THREAD_LIMIT").map_or(available, |limit| available.min(limit))
     }
 
     /// The processors that the cgroups of this process grant and its affinity allows, rounded up; at least 1.
     pub fn granted_processors(&self) -> usize {
-        let own = self.processors.max(1);
+        let own = self.own_processors();
         self.root.as_deref().map_or(own, |root| processors::granted(root, own))
     }
 
@@ -119,7 +132,7 @@ impl Environment {
         self.ids
     }
 
-    /// The item of a step's `each` that is being read; none outside of one.
+    /// The item of a step's `each` that is being read; none outside of a step.
     pub fn each(&self) -> Option<&Found> {
         self.each.as_ref()
     }
@@ -129,7 +142,7 @@ impl Environment {
         self.item_number
     }
 
-    /// The same environment as a step finds it for this item of its `each`, the `number`-th; `secret` where no part of the item may be shown.
+    /// The same environment for item `number` of a step's `each`; `secret` if no part of the item may be shown.
     #[must_use]
     pub fn of_item(&self, value: impl Into<String>, secret: bool, number: usize) -> Self {
         Self { each: Some(Found { value: value.into(), secret }), item_number: Some(number), ..self.clone() }
@@ -140,7 +153,7 @@ impl Environment {
         self.instance
     }
 
-    /// The same environment as this instance of a module finds it.
+    /// The same environment for this instance of a module.
     #[must_use]
     pub fn of_instance(&self, number: u32) -> Self {
         Self { instance: Some(number), ..self.clone() }
@@ -156,9 +169,9 @@ impl Environment {
         self.variables.get(OsStr::new(name)).is_some_and(|value| !value.is_empty())
     }
 
-    /// The value of `name`, or the text of the file that `NAME_FILE` names when `name` is unset or empty; why not, as a message.
+    /// The value of `name`, or the text of the file that `NAME_FILE` names if `name` is unset or empty; an error message if that fails.
     pub fn lookup(&self, name: &str) -> Result<Option<Found>, String> {
-        // What the configuration says stands above a file that the container names.
+        // A value of the configuration overrides a file that the container names.
         if let Some(set) = self.set.get(name) {
             return Ok(set.found.clone());
         }
@@ -181,12 +194,12 @@ impl Environment {
         }
     }
 
-    /// Where `path` lies: relative ones begin at the working directory.
+    /// `path` made absolute: relative paths begin at the working directory.
     pub fn place(&self, path: impl AsRef<Path>) -> PathBuf {
         self.directory.join(path)
     }
 
-    /// The configuration file: the one named by flag, else by `PORTCULLIS_CONFIG`, else the first default one there is.
+    /// The configuration file: the one named by a flag, else by `PORTCULLIS_CONFIG`, else the first default one that exists.
     pub fn file(&self, flag: Option<&Path>) -> Option<PathBuf> {
         if let Some(path) = flag {
             return Some(self.directory.join(path));
@@ -198,7 +211,7 @@ impl Environment {
     }
 }
 
-/// Opens a regular file; anything else might keep us waiting for ever before a single signal is listened to.
+/// Opens a regular file; anything else might block forever before portcullis handles signals.
 pub fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
     let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is not a regular file")) }
@@ -249,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_disturb_only_who_asks_for_them() {
+    fn bytes_that_are_not_text_disturb_only_requests_for_them() {
         let environment = Environment::new([("BAD", OsString::from_vec(vec![0xff])), ("GOOD", OsString::from("1"))]);
         assert_eq!(environment.names().count(), 2);
         assert!(environment.lookup("GOOD").unwrap().is_some());

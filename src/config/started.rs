@@ -1,4 +1,4 @@
-//! `started`: how a start is known to be through.
+//! `started`: how the end of a start is detected.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,21 +7,21 @@ use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
 use crate::config::values::{Number, Span, YEAR};
 
-/// How and how long a start is watched.
+/// How and for how long a start is checked.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StartSection {
     /// How long the start may take.
     pub within: Span<100, YEAR>,
-    /// How long one try may take.
+    /// How long one probe may take.
     pub timeout: Span<10, 600_000>,
-    /// Whether the process says itself that it is ready, by `READY=1` as of `sd_notify(3)`, in place of a target.
+    /// Whether the process itself reports that it is ready, by `READY=1` (`sd_notify(3)`), instead of a target.
     pub notify: bool,
-    /// The descriptor on which the process says by a line that it is ready, in place of a target.
+    /// The descriptor to which the process writes a line when it is ready, instead of a target.
     pub notify_fd: Option<Number<3, 255>>,
-    /// What a line of the process' own standard output or standard error contains once it is ready, in place of a target: `Listening at`. It
-    /// is compared byte for byte, colours included, and counts as soon as it is written; up to 1024 bytes. Both streams are pipes then, as
-    /// with `output = "prefix"`, also where portcullis has a terminal; what goes through them is unchanged.
+    /// A text in a line of the process' standard output or standard error that shows that it is ready, instead of a target: `Listening at`. It is
+    /// compared byte for byte, including colour codes, and counts as soon as it is written; up to 1024 bytes. Both streams are then pipes, as with
+    /// `output = "prefix"`, even if portcullis has a terminal; the output is passed on unchanged.
     pub line: Option<Text>,
 }
 
@@ -31,14 +31,14 @@ impl Default for StartSection {
     }
 }
 
-/// The startup check of a process: a target that has to answer once, a notification, or a line of its output.
+/// The startup check of a process: a target that has to be ready once, a notification, or a line of its output.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "started", deny_unknown_fields)]
 pub struct Started {
-    /// How and how long.
+    /// How and for how long.
     #[serde(flatten)]
     pub start: StartSection,
-    /// What is asked.
+    /// The target.
     #[serde(flatten)]
     pub target: TargetKeys,
 }

@@ -1,4 +1,4 @@
-//! `[[steps]]`: what is done once in the ordered start, before the process or beside it.
+//! `[[steps]]`: commands that run once in a start, before the process or beside it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,19 +7,20 @@ use crate::config::argument::{Argument, Command};
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
+use crate::config::items::Items;
 use crate::config::values::process::Umask;
 use crate::config::values::{DAY, Deferred, Maybe, Named, Number, Span, YEAR};
 
-/// When something is done in the ordered start.
+/// The point of the start at which something is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum StepAt {
-    /// Before everything else: where files stand by default.
+    /// Before everything else: the default for files.
     Files,
-    /// Before the dependencies are waited for, and after the files.
+    /// Before the waits for dependencies, and after the files.
     First,
-    /// After the dependencies were waited for.
+    /// After the waits for dependencies.
     Ready,
     /// After the migration, before the process.
     #[default]
@@ -29,104 +30,97 @@ pub enum StepAt {
 }
 
 impl StepAt {
-    /// Every time, in order.
+    /// All points, in order.
     pub const ALL: [Self; 5] = [Self::Files, Self::First, Self::Ready, Self::Migrated, Self::Up];
 }
 
-/// What the failure of a step means for the start.
+/// What a failed step means for the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum OnFailure {
     /// The start ends with the exit code of the step.
     Stop,
-    /// It is logged, and the start goes on.
+    /// It is logged, and the start continues.
     Continue,
 }
 
 impl OnFailure {
-    /// What is meant where nothing is said: beside a process that is up, a step does not stop it.
+    /// The default: a step beside a process that is up does not stop the process.
     pub const fn default_at(at: StepAt) -> Self {
         if matches!(at, StepAt::Up) { Self::Continue } else { Self::Stop }
     }
 }
 
-/// When something that runs once runs, and what it finds around it; each of these by default as the mode has it.
+/// The order of the programs in a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum HookOrder {
+    /// Byte by byte, as `run-parts` and a loop over `*` in the C locale have it: `10-b` comes before `5-a`.
+    #[default]
+    Name,
+    /// Numbers by their value, as `sort -V` has it: `5-a` comes before `10-b`.
+    Version,
+}
+
+/// When a step or the migration runs, and in which environment; by default that of the mode.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Around {
-    /// It runs only where this holds. Files are looked at, and commands asked, right before it.
+    /// It runs only if this condition holds. Files and commands in it are tested right before it runs.
     pub when: Deferred<Condition>,
     /// The modes in which it runs; by default in all of them.
     pub modes: Deferred<Vec<Text>>,
-    /// Who it runs as, as `user` of `[process]`.
+    /// The user that it runs as, like `user` of `[process]`.
     pub user: Maybe<Text>,
-    /// Variables of it alone.
+    /// Variables for it only.
     pub env: Deferred<Variables>,
-    /// The directory in which it starts.
+    /// Its working directory.
     pub working_directory: Maybe<Text>,
     /// Its file mode creation mask, in octal.
     pub umask: Option<Umask>,
-}
-
-/// For what a step is repeated.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(untagged, inline)]
-pub enum Each {
-    /// For each of these.
-    Items(Vec<Text>),
-    /// For each part of a text.
-    Parts(Parts),
-}
-
-/// The parts of a text.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(inline, deny_unknown_fields, extend("required" = ["split"]))]
-pub struct Parts {
-    /// The text; blanks around a part, and parts without a character, are left out.
-    pub split: Option<Text>,
-    /// What stands between two parts; by default blanks.
-    pub at: Option<Text>,
 }
 
 /// What a step has.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StepKeys {
-    /// Its name, in the log, in health answers and in metrics; by default that of its program or directory.
+    /// Its name in the log, in health responses and in metrics; by default that of its program or directory.
     pub name: Maybe<Text>,
     /// The command; or `directory`.
     pub command: Command,
-    /// When its turn is: `first` (before the waits), `ready` (after them), `migrated` (after the migration), `up` (beside the process).
+    /// When it runs: `first` (before the waits), `ready` (after them), `migrated` (after the migration), `up` (beside the process).
     pub at: StepAt,
-    /// The lock under which it runs, one replica at a time: as `lock` in `[migrations]`, and the same one. Not with `at = "first"`.
+    /// The lock under which it runs, one replica at a time: the same values, and the same lock, as `lock` in `[migrations]`. Not with `at = "first"`.
     pub lock: Maybe<Text>,
-    /// A command that says by its status whether there is anything to do, under the lock where there is one: 0 says that there is not.
+    /// A command whose exit status says whether there is anything to do: 0 if there is not. It runs under the lock if there is one.
     pub check: Command,
-    /// How long one command may run; then it has failed with 124. `0s`: no limit.
+    /// How long one command may run; after that it has failed with 124. `0s` means no limit.
     pub timeout: Span<0, YEAR>,
-    /// How often a command that failed is run again.
+    /// How often a failed command is run again.
     pub retries: Number<0, 1000>,
-    /// The pause before that.
+    /// The pause before each retry.
     pub retry_delay: Span<0, DAY>,
-    /// What its commands read on their standard input; by default nothing.
+    /// The standard input of its commands; by default empty.
     pub input: Maybe<Text>,
-    /// Exit codes that are a success, besides 0.
+    /// Exit codes that count as success, besides 0.
     pub success_codes: Vec<Number<0, 255>>,
-    /// What its failure means; by default `stop`, beside the process `continue`.
+    /// What a failure means; by default `stop`, with `at = "up"` `continue`.
     pub on_failure: Option<OnFailure>,
-    /// Whether it runs before a command of one's own, too (`run --exec`).
+    /// Whether it also runs before an ad-hoc command (`run --exec`).
     pub own: bool,
     /// Its command runs once for each of these items, one after another; `${@each}` is the item.
-    pub each: Deferred<Each>,
-    /// A directory whose programs are run, by name; nothing where it is absent. In place of `command`.
+    pub each: Deferred<Items>,
+    /// A directory whose programs are run, in the order of their names; nothing where it is absent. In place of `command`.
     pub directory: Maybe<Text>,
-    /// What the name of such a program has to match, with `*` and `?`; by default every name.
+    /// The pattern, with `*` and `?`, that the names of these programs have to match; by default all names.
     pub pattern: Maybe<Text>,
-    /// Commands that run the files there that are not executable, by the end of their names, as `{ ".php" = ["php"] }`.
+    /// In which order they are run: `name`, byte by byte, or `version`, numbers by their value as `sort -V` has it.
+    pub order: HookOrder,
+    /// Commands that run the files that are not executable, by the end of their names, for example `{ ".php" = ["php"] }`.
     pub interpreter: Deferred<Named<Vec<Argument>>>,
-    /// Whether directories below it count, too.
+    /// Whether subdirectories are included.
     pub descend: bool,
 }
 
@@ -148,20 +142,21 @@ impl Default for StepKeys {
             each: Deferred::default(),
             directory: Maybe(None),
             pattern: Maybe(None),
+            order: HookOrder::Name,
             interpreter: Deferred::default(),
             descend: false,
         }
     }
 }
 
-/// Something that is done once in a start, and not again when the process is started again in place.
+/// A command that runs once in a start, and not again when the process is restarted.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "step", deny_unknown_fields)]
 pub struct StepSection {
-    /// What a step has.
+    /// The keys of a step.
     #[serde(flatten)]
     pub own: StepKeys,
-    /// When it runs, and what it finds around it.
+    /// When it runs, and in which environment.
     #[serde(flatten)]
     pub around: Around,
 }

@@ -1,14 +1,14 @@
-//! `${NAME}` in a whole file, which has dollars of its own: in all of it by our grammar, or of the listed variables alone as `envsubst(1)` has it.
+//! `${NAME}` in a whole file that may contain other dollar signs: either all of them by our grammar, or only listed variables like `envsubst(1)`.
 
 use crate::config::file::Unset;
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::source::Environment;
 
-/// Replaces every `${…}` by the grammar of the configuration. `$${` stands for a `${` that stays; every other `$` is left as it is.
-/// `unset`: what one becomes that is unset and has no default.
+/// Replaces every `${…}` by the grammar of the configuration. `$${` gives `${`; every other `$` stays. `unset`: how an unset variable
+/// without a default is replaced.
 ///
 /// # Errors
-/// What is wrong, with the number of its line.
+/// What is wrong, with the line number.
 pub fn every(text: &str, environment: &Environment, unset: Unset) -> Result<Text, String> {
     let mut findings = Findings::default();
     let mut pieces = Vec::new();
@@ -24,11 +24,11 @@ pub fn every(text: &str, environment: &Environment, unset: Unset) -> Result<Text
     Ok(Text::of(pieces))
 }
 
-/// Replaces `$NAME`, `${NAME}` and the forms of `${NAME…}` for the names that one of `patterns` matches, and leaves all else as it is. One that is
-/// listed and unset becomes empty, as with `envsubst`; a pattern with a `*` means variables that are set.
+/// Replaces `$NAME`, `${NAME}` and the forms of `${NAME…}` for the names that one of `patterns` matches, and leaves everything else unchanged. A
+/// listed, unset variable becomes empty, as with `envsubst`; a pattern with a `*` matches only variables that are set.
 ///
 /// # Errors
-/// What is wrong, with the number of its line.
+/// What is wrong, with the line number.
 pub fn listed(text: &str, patterns: &[String], environment: &Environment) -> Result<Text, String> {
     let mut findings = Findings::default();
     let (mut pieces, mut rest, mut literal) = (Vec::new(), text, String::new());
@@ -42,11 +42,11 @@ pub fn listed(text: &str, patterns: &[String], environment: &Environment) -> Res
         };
         let (written, after) = rest.split_at(length);
         let number = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        // `$NAME` and `${NAME}` are empty where it is unset, by way of an empty default.
+        // An empty default makes `$NAME` and `${NAME}` empty if the variable is unset.
         let inner = written.trim_start_matches('$').trim_start_matches('{').trim_end_matches('}');
         let plain = inner.bytes().all(is_of_name);
         let template = Template::parse(&if plain { format!("${{{inner}:-}}") } else { quoted(written) });
-        // A form that only a shell knows stays, as it stays with `envsubst`; what is listed within it is replaced.
+        // A form that only a shell understands stays, as with `envsubst`; a listed variable within it is replaced.
         let Ok(template) = template else {
             literal.push('$');
             rest = &rest[1..];
@@ -64,7 +64,7 @@ pub fn listed(text: &str, patterns: &[String], environment: &Environment) -> Res
     Ok(Text::of(pieces))
 }
 
-/// How long the reference to a listed variable is that `text` begins with; none where it begins with none.
+/// The length of the reference to a listed variable at the beginning of `text`; none if there is none.
 fn reference(text: &str, patterns: &[String], environment: &Environment) -> Option<usize> {
     let braced = text.starts_with("${");
     let start = if braced { 2 } else { 1 };
@@ -73,7 +73,9 @@ fn reference(text: &str, patterns: &[String], environment: &Environment) -> Opti
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !is_listed(name, patterns, environment) {
         return None;
     }
-    if braced { closing(text) } else { Some(start + name.len()) }
+    // What takes something off stays, as it stays with `envsubst`.
+    let is_trimmed = text[start + name.len()..].starts_with(['#', '%']);
+    if braced { closing(text).filter(|_| !is_trimmed) } else { Some(start + name.len()) }
 }
 
 fn is_of_name(byte: u8) -> bool {
@@ -85,7 +87,7 @@ fn is_listed(name: &str, patterns: &[String], environment: &Environment) -> bool
     patterns.iter().any(|pattern| if pattern.contains('*') { matches(pattern, name) && is_set() } else { pattern == name })
 }
 
-/// Where the `}` ends that closes the `${` at the beginning; none where it is not closed.
+/// The end of the `}` that closes the `${` at the beginning; none if it is not closed.
 fn closing(text: &str) -> Option<usize> {
     let (mut depth, bytes) = (0_usize, text.as_bytes());
     for (at, byte) in bytes.iter().enumerate() {
@@ -99,7 +101,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// The text for the grammar of the configuration, in which a lone `$` is doubled.
+/// The text in the grammar of the configuration, in which a single `$` has to be doubled.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     let mut rest = text;
@@ -118,7 +120,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Whether a `${` is not closed yet where the text ends.
+/// Whether a `${` is still open at the end of the text.
 fn open_at_end(text: &str) -> bool {
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -133,9 +135,9 @@ fn open_at_end(text: &str) -> bool {
     false
 }
 
-/// The lines of a text with their numbers; those of which one goes on in the next are one.
+/// The lines of a text with their numbers; a line that continues on the next one is joined with it.
 fn numbered(text: &str, goes_on: impl Fn(&str) -> bool) -> Vec<(usize, &str)> {
-    /// A default goes on over more lines than this only where its `}` is missing.
+    /// A default that spans more lines than this has no closing `}`.
     const LONGEST: usize = 200;
     let (mut found, mut start, mut first, mut number) = (Vec::new(), 0, 1, 1);
     for (at, _) in text.match_indices('\n') {
@@ -149,7 +151,7 @@ fn numbered(text: &str, goes_on: impl Fn(&str) -> bool) -> Vec<(usize, &str)> {
     found
 }
 
-/// Whether `name` is what `pattern` says, in which `*` stands for any text.
+/// Whether `name` matches `pattern`, in which `*` matches any text.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
     let Some(rest) = name.strip_prefix(head) else { return false };

@@ -1,4 +1,4 @@
-//! The keys that name a target: of a check, of a start, of the heartbeat's Redis. Which of them mean something depends on its kind.
+//! The keys of a target: of a check, of a startup check, of the heartbeat's Redis. Which keys are allowed depends on its kind.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,23 +9,23 @@ use crate::config::interpolate::Text;
 use crate::config::values::{Maybe, Named, Number, OneOrMore, Port, Scalar, Size};
 use crate::secret::Secret;
 
-/// What a PostgreSQL has to be, besides answering (libpq's `target_session_attrs`).
+/// The required role of a PostgreSQL server (libpq's `target_session_attrs`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum ServerRole {
-    /// Anything.
+    /// Any server.
     #[default]
     Any,
     /// Its transactions may write.
     ReadWrite,
     /// Its transactions may not write.
     ReadOnly,
-    /// It is no standby.
+    /// It is not a standby.
     Primary,
     /// It is a standby.
     Standby,
-    /// A standby where one of several hosts is one, else anything.
+    /// A standby if one of several hosts is one, else any server.
     PreferStandby,
 }
 
@@ -38,22 +38,22 @@ pub enum Proxy {
     Environment,
 }
 
-/// What is asked: a `url`, its parts (`kind`, `host`, `port`, ...), or a `url` with parts that stand above it.
+/// A target: a `url`, its parts (`kind`, `host`, `port`, ...), or a `url` with parts that override it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TargetKeys {
-    /// The whole target, as `postgres://user:password@host:5432/database`.
+    /// The whole target, for example `postgres://user:password@host:5432/database`.
     pub url: Option<Text>,
-    /// What it is: `tcp`, `unix`, `file`, `dns`, `disk`, `exec`, `process`, `http`, `https`, `grpc`, `grpcs`, `postgres`, `mysql`, `mariadb`,
+    /// The kind of target: `tcp`, `unix`, `file`, `dns`, `disk`, `exec`, `process`, `http`, `https`, `grpc`, `grpcs`, `postgres`, `mysql`, `mariadb`,
     /// `redis`, `rediss`, `redis+unix`, `redis+sentinel`, `redis+cluster`, `redis+ready`, `amqp`, `amqps`, `mongodb` or `kafka`.
     pub kind: Option<Text>,
-    /// The prefix of the variables that name a Redis: with `REDIS` those are `REDIS_HOST`, `REDIS_USE_SENTINEL` and their kin.
+    /// The prefix of the variables that name a Redis: with `REDIS` these are `REDIS_HOST`, `REDIS_USE_SENTINEL` and so on.
     pub variables: Maybe<Text>,
-    /// A name, an IPv4 or an IPv6 address.
+    /// A host name, an IPv4 or an IPv6 address.
     pub host: Maybe<Text>,
     /// The TCP port; by default that of the kind.
     pub port: Maybe<Port>,
-    /// Who logs in.
+    /// The user of the login.
     pub user: Maybe<Text>,
     /// The same as `user`.
     pub username: Maybe<Text>,
@@ -63,15 +63,15 @@ pub struct TargetKeys {
     pub database: Maybe<Scalar>,
     /// The path of a file, a socket or an HTTP request.
     pub path: Maybe<Text>,
-    /// Further parameters of a database's URL, as they are: `sslmode=require&options=...`.
+    /// Further parameters for a database's URL, appended unchanged: `sslmode=require&options=...`.
     pub query: Maybe<Text>,
-    /// TLS of a database in libpq's words: `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full`. By default `prefer`.
+    /// TLS of a database, with libpq's values: `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full`. By default `prefer`.
     pub sslmode: Maybe<Text>,
-    /// Whether TLS is spoken where the kind does not say it.
+    /// Whether TLS is used if the kind does not imply it.
     pub tls: Option<bool>,
-    /// The file of the authorities that may have signed the server's certificate; by default those of the system.
+    /// The file of the certificate authorities to trust; by default those of the system.
     pub ca: Maybe<Text>,
-    /// The file of the certificate that is shown to the server; it may hold the key, too.
+    /// The file of the client certificate; it may also contain the key.
     pub client_certificate: Maybe<Text>,
     /// The file of that certificate's key.
     pub client_key: Maybe<Text>,
@@ -83,42 +83,42 @@ pub struct TargetKeys {
     /// The method of an HTTP request; by default `GET`.
     #[schemars(extend("pattern" = "^[A-Z]*$"))]
     pub method: Maybe<Text>,
-    /// What an HTTP answer has to be.
+    /// The required HTTP response.
     pub expect: Option<Expect>,
-    /// How many redirects are followed, to other hosts without headers and credentials; `0`: none. By default up to 5 within the scheme, host
-    /// and port of the URL, and none where `expect.status` names a status from 300 to 399.
+    /// How many redirects are followed, to other hosts without headers and credentials; `0` for none. By default up to 5 if scheme, host and port
+    /// stay the same, and none if `expect.status` names a status from 300 to 399.
     pub redirects: Option<Number<0, 20>>,
     /// Which proxy an HTTP request goes through; by default none.
     pub proxy: Option<Proxy>,
     /// The token of an HTTP request's header `Authorization: Bearer`.
     pub bearer: Maybe<Secret>,
-    /// Which of the `headers` of an HTTP request holds a key. It is kept secret; `/status` shows it to the authorized, masked to its last five
-    /// characters where it has at least 20, as it does with `bearer`.
+    /// Which of the `headers` of an HTTP request contains an API key. It is kept secret; `/status` shows it to authorized clients, masked except for
+    /// its last five characters if it has at least 20, like `bearer`.
     pub key_header: Maybe<Text>,
-    /// The service that a gRPC server is asked for, whose instances are counted in the registry, or the master that Sentinels watch.
+    /// The service in a gRPC health check, the service whose instances are counted in the registry, or the master that Sentinels monitor.
     pub service: Maybe<Text>,
     /// The registry's key; by default `SERVICE_service_status`.
     pub key: Maybe<Text>,
     /// How many instances of the service have to be ready; by default 1.
     pub min: Option<Number<1, 1_000_000>>,
-    /// How much of the file system has to be free for users who are not root.
+    /// How much space has to be free for users other than root.
     pub free: Maybe<Size>,
-    /// The command that has to end with status 0: its program and its arguments.
+    /// The command that has to exit with status 0: program and arguments.
     pub command: Command,
-    /// What a PostgreSQL has to be.
+    /// The required role of a PostgreSQL server.
     pub role: ServerRole,
 }
 
-/// What an HTTP answer has to be.
+/// The required HTTP response.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "expect")]
 pub struct Expect {
     /// The status, or a list of those that are accepted; by default 200 to 299.
     pub status: OneOrMore<Number<100, 599>>,
-    /// A text that the body holds.
+    /// A text that the body has to contain.
     pub body: Maybe<Text>,
-    /// JSON pointers (RFC 6901), each with the value that has to stand there, or a list of those that may.
+    /// JSON pointers (RFC 6901), each with the required value, or a list of accepted values.
     #[schemars(extend("propertyNames" = { "pattern": "^(/|$)" }))]
     pub json: Named<OneOrMore<Value>>,
 }

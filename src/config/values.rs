@@ -1,7 +1,8 @@
-//! Values with a rule of their own: what they take, and what the schema says of them. None ever prints what it was given.
+//! Value types with their own rules: how they are parsed, and their schema. None of them prints the given value.
 
 mod mode;
 mod numbers;
+mod position;
 pub mod process;
 mod shape;
 pub mod signal;
@@ -19,16 +20,17 @@ use serde::ser::{Serialize, Serializer};
 use crate::config::reader::SHOWN;
 pub use mode::FileMode;
 pub use numbers::Numbers;
+pub use position::Position;
 pub use shape::{Deferred, Maybe, Named, OneOrMore};
 pub use size::Size;
 pub use text::Scalar;
 
-/// Milliseconds of a day: longer than any pause that is meant.
+/// Milliseconds of a day: longer than any sensible pause.
 pub const DAY: u64 = 24 * 60 * 60 * 1000;
-/// Milliseconds of a year: longer than any wait that is meant.
+/// Milliseconds of a year: longer than any sensible wait.
 pub const YEAR: u64 = 365 * DAY;
 
-/// A bound as a person says it: `humantime` has a year as `11months 30days 3h 50m 24s`.
+/// A bound in readable form: `humantime` prints a year as `11months 30days 3h 50m 24s`.
 fn bound(milliseconds: u64) -> String {
     match milliseconds / DAY {
         days @ 2.. if milliseconds.is_multiple_of(DAY) => format!("{days} days"),
@@ -45,7 +47,7 @@ impl<const L: u64, const M: u64> Span<L, M> {
     ///
     /// # Panics
     ///
-    /// For a default outside its own bounds; it is called in `const { }`, so that the compiler finds it.
+    /// If a default is outside its own bounds; it is called in `const { }`, so that the compiler finds it.
     pub const fn of(milliseconds: u64) -> Self {
         assert!(L <= milliseconds && milliseconds <= M, "a default outside its own bounds");
         Self(Duration::from_millis(milliseconds))
@@ -60,7 +62,7 @@ impl<const L: u64, const M: u64> Visitor<'_> for Span<L, M> {
     }
 
     fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self, E> {
-        Err(E::custom("is a bare number; write it with its unit, as `60s` or `500ms`"))
+        Err(E::custom("is a bare number; write it with its unit, such as `60s` or `500ms`"))
     }
 
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self, E> {
@@ -69,10 +71,10 @@ impl<const L: u64, const M: u64> Visitor<'_> for Span<L, M> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
         if text.trim().parse::<f64>().is_ok() {
-            return Err(E::custom(format!("is the bare number `{SHOWN}`; write it with its unit, as `60s` or `500ms`")));
+            return Err(E::custom(format!("is the bare number `{SHOWN}`; write it with its unit, such as `60s` or `500ms`")));
         }
         let length = humantime::parse_duration(text.trim())
-            .map_err(|_| E::custom(format!("is `{SHOWN}`, not a duration as `60s`, `500ms` or `30m`")))?;
+            .map_err(|_| E::custom(format!("is `{SHOWN}`, not a duration such as `60s`, `500ms` or `30m`")))?;
         let [least, most] = [L, M].map(Duration::from_millis);
         if (least..=most).contains(&length) {
             return Ok(Self(length));
@@ -103,7 +105,7 @@ impl<const L: u64, const M: u64> JsonSchema for Span<L, M> {
         format!("Span{L}to{M}").into()
     }
 
-    /// The bounds of a duration cannot be said by a pattern: they stand in words.
+    /// A pattern cannot express the bounds of a duration, so the description has them.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let [least, most] = [L, M].map(bound);
         json_schema!({
@@ -123,7 +125,7 @@ impl<const L: i64, const M: i64> Number<L, M> {
     ///
     /// # Panics
     ///
-    /// For a default outside its own bounds; it is called in `const { }`, so that the compiler finds it.
+    /// If a default is outside its own bounds; it is called in `const { }`, so that the compiler finds it.
     pub const fn of(number: i64) -> Self {
         assert!(L <= number && number <= M, "a default outside its own bounds");
         Self(number)
@@ -134,7 +136,7 @@ impl<const L: i64, const M: i64> Number<L, M> {
         self.0
     }
 
-    /// The number in the type that is wanted; its bounds have to lie within those of the type.
+    /// The number as another type; its bounds have to be within those of the type.
     pub fn to<T: TryFrom<i64>>(self) -> Option<T> {
         T::try_from(self.0).ok()
     }
@@ -152,7 +154,7 @@ impl<const L: i64, const M: i64> Visitor<'_> for Number<L, M> {
     }
 
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self, E> {
-        Err(E::custom(format!("is `{SHOWN}`; a whole number from {L} to {M} is wanted")))
+        Err(E::custom(format!("is `{SHOWN}`; expected a whole number from {L} to {M}")))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
@@ -189,12 +191,12 @@ impl<const L: i64, const M: i64> JsonSchema for Number<L, M> {
 /// A TCP port.
 pub type Port = Number<1, 65_535>;
 
-/// One of the words of `T` where it stands elsewhere than in the configuration, as in a parameter of a URL; else the words there are.
+/// One of the words of `T` outside of the configuration, for example in a parameter of a URL; else the list of words.
 pub fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, &'static [&'static str]> {
     T::deserialize(de::IntoDeserializer::<Words>::into_deserializer(text)).map_err(|Words(words)| words)
 }
 
-/// What is wrong with a word: it is none of these.
+/// The error for a word that is none of these.
 #[derive(Debug)]
 struct Words(&'static [&'static str]);
 
@@ -216,8 +218,7 @@ impl de::Error for Words {
     }
 }
 
-/// A struct of groups of keys that stand beside each other in one table: derive `Serialize` and `JsonSchema` with `flatten` on each
-/// group; a tuple reads it.
+/// A struct of groups of keys that share one table: derive `Serialize` and `JsonSchema` with `flatten` on each group; a tuple reads it.
 #[macro_export]
 macro_rules! union {
     ($name:ident { $($member:ident: $group:ty),+ $(,)? }) => {

@@ -1,4 +1,4 @@
-//! Start, stop and restart of modules by name: all instances of one at once, and what became of them in words.
+//! Start, stop and restart of modules by name: all instances at once, and the result as a sentence.
 
 use tracing::info;
 
@@ -10,10 +10,10 @@ use crate::plan::ModuleId;
 use crate::state::event::{Event, Order};
 use crate::state::snapshot::{Module, ModuleState, Snapshot};
 
-/// How much of an unknown name is repeated: no module's name is longer.
+/// How much of an unknown name is repeated in a message: no module has a longer name.
 const LONGEST_NAME: usize = 80;
 
-/// What is wanted of a module.
+/// The requested action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Start,
@@ -44,7 +44,7 @@ impl Verb {
 }
 
 impl Control {
-    /// Orders every instance of the module: how they stood before, or why nothing was ordered.
+    /// Sends the request for every instance of the module; returns their previous state, or why nothing was sent.
     pub(super) async fn order(&self, name: &str, verb: Verb) -> Result<Vec<Module>, OrderResult> {
         if let Some(over) = self.over() {
             return Err(over);
@@ -60,12 +60,12 @@ impl Control {
         }
         info!("ordered: {} {name}", verb.word());
         if !self.give(verb, &before).await {
-            return Err(OrderResult::new(Exit::Internal, "the order was not taken; see the log"));
+            return Err(OrderResult::new(Exit::Internal, "the request was not accepted; see the log"));
         }
         Ok(before)
     }
 
-    /// Waits until each of the modules that stood so `before` is where it should be, or cannot get there.
+    /// Waits until each of these modules has reached the requested state, or cannot reach it.
     pub(super) async fn ordered(&self, verb: Verb, before: &[Module], until: Moment) -> OrderResult {
         let ids: Vec<ModuleId> = before.iter().map(|module| module.id).collect();
         let settled = |snapshot: &Snapshot| (snapshot.phase.is_leaving() || ids.iter().all(|id| is_settled(snapshot, *id))).then_some(());
@@ -80,7 +80,7 @@ impl Control {
         summed(results.collect())
     }
 
-    /// Sends the orders and waits until they are taken.
+    /// Sends the requests and waits until they are accepted.
     async fn give(&self, verb: Verb, modules: &[Module]) -> bool {
         let _one_at_a_time = self.taking.lock().await;
         let snapshot = self.published.look().0;
@@ -108,20 +108,20 @@ pub(super) fn find(snapshot: &Snapshot, id: ModuleId) -> Option<&Module> {
     snapshot.modules.iter().find(|module| module.id == id)
 }
 
-/// Whether nothing is under way with it, and nothing will be until somebody orders something else.
+/// Whether its state will not change without a further request.
 pub(super) fn is_settled(snapshot: &Snapshot, id: ModuleId) -> bool {
     let under_way = |module: &Module| matches!(module.state, ModuleState::Starting | ModuleState::Stopping);
     find(snapshot, id).is_none_or(|module| !under_way(module) || module.held_up_by.is_some())
 }
 
-/// What became of one module.
+/// The result for one module.
 fn result(was: &Module, is: Option<&Module>, verb: Verb, in_time: bool) -> (Exit, String) {
     let name = &was.name;
-    let Some(is) = is else { return (Exit::Unavailable, format!("module {name} is there no longer")) };
+    let Some(is) = is else { return (Exit::Unavailable, format!("module {name} no longer exists")) };
     let ran = was.state == ModuleState::Activated;
     match (verb, is.state) {
         (_, ModuleState::Starting | ModuleState::Stopping) if !in_time || is.held_up_by.is_some() => pending(is),
-        (Verb::Stop, ModuleState::Activated) => (Exit::Unavailable, format!("module {name} runs: somebody else has started it")),
+        (Verb::Stop, ModuleState::Activated) => (Exit::Unavailable, format!("module {name} runs: another request has started it")),
         (Verb::Stop, _) if matches!(was.state, ModuleState::Resolved | ModuleState::Deactivated) => {
             (Exit::Success, format!("module {name} did not run"))
         }
@@ -133,7 +133,7 @@ fn result(was: &Module, is: Option<&Module>, verb: Verb, in_time: bool) -> (Exit
     }
 }
 
-/// What became of a module that was to come up.
+/// The result for a module that should come up.
 pub(super) fn up_or_not(module: &Module) -> (Exit, String) {
     let name = &module.name;
     match module.state {
@@ -156,14 +156,14 @@ fn pending(module: &Module) -> (Exit, String) {
             format!("module {} waits for module {other}, which does not run; it starts once `portcullis start {other}` has", module.name);
         return (Exit::Unavailable, why);
     }
-    (Exit::Unavailable, format!("module {} is still {what}; this goes on, `portcullis status` shows it", module.name))
+    (Exit::Unavailable, format!("module {} is still {what}; it continues, see `portcullis status`", module.name))
 }
 
 fn pid(module: &Module) -> String {
     module.child.pid.map_or_else(String::new, |pid| format!(" with pid {pid}"))
 }
 
-/// One answer for several modules: the first failure, or the only result, or how many there are.
+/// One result for several modules: the first failure, the only result, or their number.
 pub(super) fn summed(mut results: Vec<(Exit, String)>) -> OrderResult {
     if results.len() == 1
         && let Some((exit, sentence)) = results.pop()
@@ -172,7 +172,7 @@ pub(super) fn summed(mut results: Vec<(Exit, String)>) -> OrderResult {
     }
     let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
     let well = results.iter().filter(|(exit, _)| *exit == Exit::Success).count();
-    let sentence = format!("{well} of {} modules are as ordered", results.len());
+    let sentence = format!("{well} of {} modules are in the requested state", results.len());
     OrderResult::new(exit, sentence).with(results.into_iter().map(|(_, sentence)| sentence).collect())
 }
 
@@ -185,20 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_an_order_is_one_sentence_and_one_code() {
+    fn the_result_of_a_control_request_is_one_sentence_and_one_code() {
         use ModuleState::{Activated, Broken, Deactivated, Resolved, Starting, Stopping};
         for (was, is, verb, exit, words) in [
             (Resolved, Activated, Verb::Start, Exit::Success, "module m is up"),
             (Activated, Activated, Verb::Start, Exit::Success, "module m runs already"),
             (Resolved, Broken, Verb::Start, Exit::Unavailable, "module m did not come up"),
-            (Resolved, Starting, Verb::Start, Exit::Unavailable, "module m is still starting; this goes on, `portcullis status` shows it"),
-            (
-                Activated,
-                Stopping,
-                Verb::Stop,
-                Exit::Unavailable,
-                "module m is still being stopped; this goes on, `portcullis status` shows it",
-            ),
+            (Resolved, Starting, Verb::Start, Exit::Unavailable, "module m is still starting; it continues, see `portcullis status`"),
+            (Activated, Stopping, Verb::Stop, Exit::Unavailable, "module m is still being stopped; it continues, see `portcullis status`"),
             (Activated, Deactivated, Verb::Stop, Exit::Success, "module m is stopped"),
             (Deactivated, Deactivated, Verb::Stop, Exit::Success, "module m did not run"),
             (Activated, Activated, Verb::Restart, Exit::Success, "module m is up"),
@@ -211,6 +205,9 @@ mod tests {
     #[test]
     fn several_are_summed_up_and_the_first_failure_is_the_code() {
         let answer = summed(vec![(Exit::Success, "a".to_owned()), (Exit::Unavailable, "b".to_owned())]);
-        assert_eq!((answer.exit, answer.sentence.as_str(), answer.lines.len()), (Exit::Unavailable, "1 of 2 modules are as ordered", 2));
+        assert_eq!(
+            (answer.exit, answer.sentence.as_str(), answer.lines.len()),
+            (Exit::Unavailable, "1 of 2 modules are in the requested state", 2)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration read again from where it came from: applied as a whole, or refused with everything that stands against it.
+//! Reads the configuration again: it is applied as a whole, or refused with all reasons.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::state::event::Event;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 use crate::sys;
 
-/// The snapshot before the reload that was sent and of which nothing is known yet; none where there is none.
+/// The snapshot before a reload whose result is not known yet; none otherwise.
 pub(super) type Sent = Option<Arc<Snapshot>>;
 
-/// What became of the reload that was sent last.
+/// The result of the last reload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum News {
-    /// It was taken over.
+    /// It was applied.
     Taken,
-    /// It came when nothing could be taken over any more.
+    /// It came too late to be applied.
     Refused,
 }
 
-/// A reload that was taken over.
+/// An applied reload.
 pub(super) struct Applied {
     words: String,
     /// The snapshot before it.
@@ -39,7 +39,7 @@ pub(super) struct Applied {
 }
 
 impl Control {
-    /// Reads, compares and applies: what was done, or why nothing was or nothing had to be.
+    /// Reads, compares and applies; returns what was done, or why nothing was or had to be done.
     pub(super) async fn reload(&self) -> Result<Applied, OrderResult> {
         let mut sent = self.reload.lock().await;
         if sent.is_some() && self.catch_up(&mut sent).await.is_none() {
@@ -53,7 +53,7 @@ impl Control {
             Some(Ok(plan)) => plan,
             Some(Err(problems)) => {
                 let lines = problems.iter().map(ToString::to_string).collect();
-                return Err(OrderResult::new(Exit::Config, "the configuration is wrong; nothing was changed").with(lines));
+                return Err(OrderResult::new(Exit::Config, "the configuration has errors; nothing was changed").with(lines));
             }
             None => {
                 let why = "reading the configuration failed; see the log; nothing was changed";
@@ -63,7 +63,7 @@ impl Control {
         let reload = match Reload::new(&running, read) {
             Ok(reload) => reload,
             Err(lines) => {
-                let why = "this cannot change while it runs, the container has to be started anew for it; nothing was changed";
+                let why = "this cannot change while it runs; restart the container to apply it; nothing was changed";
                 return Err(OrderResult::new(Exit::NeedsRestart, why).with(lines));
             }
         };
@@ -87,7 +87,7 @@ impl Control {
         }
     }
 
-    /// Waits until the modules that a reload concerns are where they should be, or cannot get there.
+    /// Waits until the modules of a reload have reached their state, or cannot reach it.
     pub(super) async fn reloaded(&self, applied: &Applied, until: Moment) -> OrderResult {
         let Applied { words, before, concerned, plan } = applied;
         let settled = |snapshot: &Snapshot| {
@@ -98,14 +98,14 @@ impl Control {
         let snapshot = self.published.look().0;
         let gone = plan.retired.modules.iter().filter_map(|id| find(&snapshot, *id));
         let gone = gone.map(|module| (Exit::Unavailable, format!("module {} is still being stopped", module.name)));
-        let asked_for = |id: &ModuleId| find(&snapshot, *id).filter(|module| module.state != ModuleState::Resolved);
+        let requested = |id: &ModuleId| find(&snapshot, *id).filter(|module| module.state != ModuleState::Resolved);
         let results: Vec<(Exit, String)> =
-            concerned.iter().filter_map(asked_for).map(|module| became(find(before, module.id), module)).chain(gone).collect();
+            concerned.iter().filter_map(requested).map(|module| became(find(before, module.id), module)).chain(gone).collect();
         let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
         OrderResult::new(exit, words.as_str()).with(results.into_iter().map(|(_, sentence)| sentence).collect())
     }
 
-    /// Waits until it is known what became of the reload that was sent last; none where that takes too long or nobody is left to say so.
+    /// Waits for the result of the last reload; none if that takes too long or the supervisor has ended.
     async fn catch_up(&self, sent: &mut Sent) -> Option<News> {
         let before = Arc::clone(sent.as_ref()?);
         let news = |snapshot: &Snapshot| match () {
@@ -130,7 +130,7 @@ impl Control {
         Some(OrderResult::new(Exit::Unavailable, format!("module {} is still being stopped by the last reload", leaving.name)))
     }
 
-    /// On a thread of its own: files may be slow, and health answers shall not wait for them. None when that thread failed.
+    /// On a separate thread, because files may be slow and health responses must not wait for them. None if that thread failed.
     async fn read_again(&self) -> Option<Result<Plan, Problems>> {
         let (sender, receiver) = oneshot::channel();
         let sources = Arc::clone(&self.sources);
@@ -141,7 +141,7 @@ impl Control {
 }
 
 fn not_taken() -> OrderResult {
-    OrderResult::new(Exit::Internal, "the configuration was not taken over; see the log")
+    OrderResult::new(Exit::Internal, "the configuration was not applied; see the log")
 }
 
 /// The process ended while the configuration was read.
@@ -149,16 +149,16 @@ fn overtaken() -> OrderResult {
     OrderResult::new(Exit::Unavailable, "the process has to run first, and ended meanwhile; nothing was changed")
 }
 
-/// What became of a module that the reload concerns: one that did not run is not started by it.
+/// The result for a module of the reload: one that did not run is not started.
 fn became(was: Option<&Module>, is: &Module) -> (Exit, String) {
     let at_rest = was.is_some_and(|was| matches!(was.state, ModuleState::Stopping | ModuleState::Deactivated));
     if at_rest && is.state == ModuleState::Deactivated {
-        return (Exit::Success, format!("module {} did not run, and stays so", is.name));
+        return (Exit::Success, format!("module {} did not run, and stays stopped", is.name));
     }
     up_or_not(is)
 }
 
-/// The modules that are new or not as they were.
+/// The modules that are new or have changed.
 fn concerned(reload: &Reload) -> Vec<ModuleId> {
     let names = || reload.modules.added.iter().chain(&reload.modules.changed);
     let modules = reload.plan.modules.iter().filter(|module| !reload.plan.retired.modules.contains(&module.id));

@@ -1,4 +1,4 @@
-//! Tells the log what becomes of each module.
+//! Logs the changes of each module.
 
 use tracing::{info, warn};
 
@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::plan::ModuleId;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 
-/// Tells what is different in `after`.
+/// Logs what is different in `after`.
 pub(super) fn record(before: &Snapshot, after: &Snapshot) {
     for new in &after.modules {
         let old = before.modules.iter().find(|old| old.id == new.id);
@@ -17,7 +17,7 @@ pub(super) fn record(before: &Snapshot, after: &Snapshot) {
     }
 }
 
-/// Says for each of these that the start still waits for it.
+/// Logs for each of these that the start still waits for it.
 pub(super) fn awaited(snapshot: &Snapshot, needed: &[ModuleId], now: Moment) -> Vec<String> {
     let waits = |module: &&Module| matches!(module.state, ModuleState::Starting | ModuleState::Broken) && needed.contains(&module.id);
     let line = |module: &Module| format!("still waiting for module {}, {}s", module.name, now.since(module.since).as_secs());
@@ -31,7 +31,7 @@ fn record_module(old: &Module, new: &Module, phase: Phase) {
         info!("module {name} runs as pid {pid}");
     }
     if let Some(why) = new.trouble.as_ref().filter(|why| old.trouble.as_ref() != Some(why) || old.child.restarts != new.child.restarts) {
-        let next = if new.child.restarts > old.child.restarts { "; it is started again after a pause" } else { "" };
+        let next = if new.child.restarts > old.child.restarts { "; it will be restarted after a pause" } else { "" };
         warn!("module {name} is down: {why}{next}");
     }
     if old.state == new.state {

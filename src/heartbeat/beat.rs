@@ -1,4 +1,4 @@
-//! One beat: what is written, by whom it may be overwritten, and what Redis says to it.
+//! One heartbeat: what is written, which record may overwrite it, and the reply of Redis.
 
 mod payload;
 
@@ -19,33 +19,33 @@ use crate::state::event::Readiness;
 use crate::state::instances::Instances;
 use crate::state::snapshot::{Look, Snapshot};
 
-/// The script of a beat.
+/// The script of a heartbeat.
 const BEAT: &str = include_str!("beat.lua");
 
 /// How long connecting, and one command, may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
-/// Writes beats under one identity over one connection that it makes, and makes again after any failure.
+/// Writes heartbeats under one identity over one connection, which is opened again after any failure.
 pub(super) struct HeartbeatWriter {
     plan: HeartbeatPlan,
     script: Script,
     listing: Script,
     session: Option<Session>,
     identity: InstanceIdentity,
-    /// The instance's own name, which the one it writes under may have had to leave to another.
+    /// The instance's own name; it writes under another one if that name is in use.
     instance: String,
-    /// The server's clock in milliseconds, and when we learnt it.
+    /// The server's clock in milliseconds, and when it was read.
     clock: Option<(u64, Instant)>,
-    /// Whether scripts are forbidden to us: then the shared key alone is written, and left to its expiry.
+    /// Whether scripts are forbidden: then only the shared key is written, and it expires.
     simple: bool,
-    /// How many instances were counted last; none where the server does not tell who is there.
+    /// The last count of instances; none if the server does not allow the listing.
     counted: Option<u64>,
     host: Option<String>,
     state: Readiness,
     since: Duration,
 }
 
-/// What the script says to a beat.
+/// The reply of the script to a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BeatResult {
     Applied,
@@ -72,20 +72,19 @@ impl HeartbeatWriter {
         }
     }
 
-    /// Writes one beat, after the one that takes the id over when there was none yet. Without a snapshot the beat tells its state only.
+    /// Writes one heartbeat; the first one takes over the id. Without a snapshot it contains only the state.
     ///
-    /// Connecting and each command may take [`ANSWER`]. Any failure closes the connection: the next one may lead to another
-    /// server, which is the cure for several of them.
+    /// Connecting and each command may take [`ANSWER`]. Any failure closes the connection, because the next one may lead to another server.
     pub(super) async fn write(&mut self, state: Readiness, published: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
         if let Some((_, look)) = published.filter(|_| state != self.state) {
             self.state = state;
             self.since = look.now.wall;
         }
-        // Held here, not in the pen, so that a beat that is given up takes its connection with it.
+        // Held here, so that an abandoned heartbeat closes its connection.
         let mut session = match self.session.take() {
             Some(session) => session,
             None => {
-                // Another server may tell what the last one refused.
+                // Another server may allow what the last one refused.
                 self.counted.get_or_insert_default();
                 bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?
             }
@@ -95,7 +94,7 @@ impl HeartbeatWriter {
         Ok(())
     }
 
-    /// Comes back when the connection that the last beat left open is gone; never without one. Safe to cancel.
+    /// Returns when the connection of the last heartbeat has ended; never without one. Safe to cancel.
     pub(super) async fn lost(&mut self) {
         match &mut self.session {
             Some(session) => session.closed().await,
@@ -104,9 +103,9 @@ impl HeartbeatWriter {
         self.session = None;
     }
 
-    /// Who is there, read over the connection that the last beat left open; none where that is not told, or not due. Safe to cancel.
+    /// The instances, read over the connection of the last heartbeat; none if that is not allowed, or not due. Safe to cancel.
     ///
-    /// An answer that does not come takes the connection with it, as that of a beat does; a refusal stands until the next connection.
+    /// A missing reply closes the connection, as for a heartbeat; a refusal is remembered until the next connection.
     pub(super) async fn look_around(&mut self) -> Option<Instances> {
         if self.simple || !instances::due(self.counted?, fastrand::f64()) {
             return None;
@@ -117,7 +116,7 @@ impl HeartbeatWriter {
             Ok(Err(error)) => Err(failure(&error)),
             Err(silence) => {
                 self.session = None;
-                tracing::debug!("who else is in the registry is not known: {}", silence.private.as_str());
+                tracing::debug!("the other instances in the registry are unknown: {}", silence.private.as_str());
                 return None;
             }
         };
@@ -126,7 +125,7 @@ impl HeartbeatWriter {
     }
 
     async fn beat(&mut self, session: &mut Session, state: Readiness, published: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
-        // Another id, taking over, a new clock, the simple way: each may cost a try, and more than these is a fault.
+        // Another id, taking over, a new clock, simple mode: each may take an attempt; more than these is an error.
         for _ in 0..6 {
             if self.simple {
                 return self.simple_beat(session, state).await;
@@ -137,7 +136,7 @@ impl HeartbeatWriter {
                 None => {
                     tracing::warn!(
                         key = self.plan.key,
-                        "Redis forbids scripts to this user: the key alone is written, instances are not counted"
+                        "Redis forbids scripts for this user: only the key is written, instances are not counted"
                     );
                     self.simple = true;
                 }
@@ -152,16 +151,16 @@ impl HeartbeatWriter {
                     tracing::warn!(id = who.id, now = other, "another live instance has the same id, set PORTCULLIS_INSTANCE_ID");
                     self.identity.change(|who| (who.id, who.taken) = (other, false));
                 }
-                // Nothing of ours has a higher number, so somebody else wrote that: the record is taken over from them.
+                // This run has no higher number, so another one wrote the record: take it over.
                 Some(BeatResult::Overtaken) => self.identity.change(|who| *who = Who::new(who.id.clone(), who.sequence)),
-                // The answer told the clock.
+                // The reply contained the clock.
                 Some(BeatResult::TooLate) => {}
             }
         }
-        Err(Failure::new(ErrorKind::Protocol, "the beat was refused time and again"))
+        Err(Failure::new(ErrorKind::Protocol, "the heartbeat was refused repeatedly"))
     }
 
-    /// One run of the script; none when scripts are forbidden.
+    /// One run of the script; none if scripts are forbidden.
     async fn script_beat(
         &mut self,
         session: &mut Session,
@@ -182,13 +181,13 @@ impl HeartbeatWriter {
         let words = [who.id.clone(), who.token.clone(), sequence, script_word(state).to_owned(), ttl, payload, take, set("events"), latest];
         match run(session, &self.script, BEAT, &[&keys[..], &words[..]].concat()).await? {
             Ok(value) => self.read(value).map(Some),
-            // The right to a key or to a command inside the script is another matter, which the simple way would not mend.
+            // A missing permission for a key or a command inside the script is different: simple mode would not help.
             Err(error) if error.code() == Some("NOPERM") && error.detail().is_some_and(|words| words.contains("'eval")) => Ok(None),
             Err(error) => Err(failure(&error)),
         }
     }
 
-    /// The script's answer: code, ready instances, the server's time.
+    /// The script's reply: code, ready instances, the server's time.
     fn read(&mut self, value: Value) -> Result<BeatResult, Failure> {
         let (code, _, now) =
             <(i64, u64, u64)>::from_redis_value(value).map_err(|error| Failure::new(ErrorKind::Protocol, &error.to_string()))?;
@@ -202,12 +201,12 @@ impl HeartbeatWriter {
         }
     }
 
-    /// Until when, by the server's clock, this beat may be applied; 0 while that clock is unknown.
+    /// Until when this heartbeat may be applied, by the server's clock; 0 while that clock is unknown.
     fn latest(&self) -> u64 {
         self.clock.map_or(0, |(server, learnt)| server.saturating_add(learnt.elapsed().saturating_add(ANSWER).as_millis() as u64))
     }
 
-    /// The shared key alone, in one command with its expiry; deleted only where nobody else can be ready.
+    /// Only the shared key, in one command with its expiry; deleted only if no other instance can be ready.
     async fn simple_beat(&self, session: &mut Session, state: Readiness) -> Result<(), Failure> {
         let command = if state == Readiness::Ready {
             let mut command = redis::cmd("SET");
@@ -224,7 +223,7 @@ impl HeartbeatWriter {
     }
 }
 
-/// Runs a script by its hash, and by its text where the server has not seen it yet.
+/// Runs a script by its hash, or by its text if the server does not know it yet.
 async fn run(session: &mut Session, script: &Script, text: &str, arguments: &[String]) -> Result<redis::RedisResult<Value>, Failure> {
     let command = |verb, body| redis::cmd(verb).arg(body).arg(arguments).clone();
     match send(session, &command("EVALSHA", script.get_hash())).await? {
@@ -233,7 +232,7 @@ async fn run(session: &mut Session, script: &Script, text: &str, arguments: &[St
     }
 }
 
-/// Sends one command and waits [`ANSWER`] for it; the outer error is the silence.
+/// Sends one command and waits [`ANSWER`] for the reply; the outer error is the timeout.
 async fn send(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult<Value>, Failure> {
     bounded(async { Ok(session.send(command).await) }).await
 }
@@ -244,7 +243,7 @@ async fn bounded<T>(exchange: impl Future<Output = Result<T, Failure>>) -> Resul
         .unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(ANSWER)))))
 }
 
-/// The registry's word for membership.
+/// The name of a membership state in the registry.
 const fn script_word(state: Readiness) -> &'static str {
     match state {
         Readiness::Unknown => "UNKNOWN",

@@ -1,4 +1,4 @@
-//! Reads who else is in the registry, seldom enough that a service of any size costs its Redis the same.
+//! Reads the other instances in the registry, so rarely that the load on Redis does not grow with the service.
 
 use std::time::Duration;
 
@@ -17,24 +17,24 @@ pub(super) const LONGEST_PAYLOAD: usize = 512;
 /// The script that reads them in one round trip.
 pub(super) const SCRIPT: &str = include_str!("instances.lua");
 
-/// The longest time that an instance may say of itself; longer ones are nonsense, as what is no number.
+/// The longest duration that is accepted from an instance; longer ones are invalid, like non-numbers.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// The last point in time that every view can write, since the epoch: the end of the year 9999.
+/// The last time that every view can format, since the epoch: the end of the year 9999.
 const LATEST: Duration = Duration::from_millis(253_402_300_799_999);
 
-/// A beat that was on time, and one round trip.
+/// The tolerance for a heartbeat that was on time: one round trip.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// From this many instances on each of them reads less often than it beats, so that all of them together do not read more.
+/// With more instances than this, each of them reads less often than it writes, so that the total number of reads does not grow.
 const CROWD: u64 = 1000;
 
-/// Whether to read after this beat, where so many instances were counted last.
+/// Whether to read after this heartbeat, with this number of instances at the last count.
 pub(super) fn due(counted: u64, chance: f64) -> bool {
     counted as f64 * chance < CROWD as f64
 }
 
-/// The script's command line behind its text or hash.
+/// The script's arguments, after its text or hash.
 pub(super) fn arguments(key: &str) -> [String; 7] {
     let set = |name| format!("portcullis:{{{key}}}:{name}");
     let numbers = [MOST_LISTED, LONGEST_NAME, LONGEST_PAYLOAD].map(|number| number.to_string());
@@ -42,12 +42,12 @@ pub(super) fn arguments(key: &str) -> [String; 7] {
     ["2".to_owned(), set("ready"), set("all"), set("i:"), most, longest_name, longest_payload]
 }
 
-/// Bytes of the word for a state.
+/// The maximum length of the name of a state in bytes.
 const LONGEST_STATE: usize = 16;
 
-/// What the script answered, in the eyes of the instance `own` whose records live for `ttl` where they do not say another time.
+/// The reply of the script, from the view of the instance `own`; records without their own time live for `ttl`.
 pub(crate) fn read(value: &Value, own: &str, ttl: Duration, now: Moment) -> Result<Instances, Failure> {
-    let strange = || Failure::new(ErrorKind::Protocol, "the script that lists the instances was answered with something else");
+    let strange = || Failure::new(ErrorKind::Protocol, "the script that lists the instances returned an unexpected reply");
     let Value::Array(parts) = value else { return Err(strange()) };
     let Some((&[Value::Int(server), Value::Int(all), Value::Int(ready)], rest)) = parts.split_first_chunk() else {
         return Err(strange());
@@ -83,7 +83,7 @@ fn instance([id, deadline, state, payload]: &[Value; 4], server: i64, own: &str,
     })
 }
 
-/// The text of at most so many bytes.
+/// The text, if it is at most this many bytes long.
 fn text(value: &Value, longest: usize) -> Option<String> {
     let Value::BulkString(bytes) = value else { return None };
     (bytes.len() <= longest).then(|| String::from_utf8_lossy(bytes).into_owned())
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_instance_can_say_of_itself_is_left_out() {
+    fn impossible_values_in_a_record_are_ignored() {
         let read_one = |deadline: i64, payload_json: &str| {
             let answer =
                 vec![Value::Int(100_000), Value::Int(1), Value::Int(1), bulk("a"), Value::Int(deadline), bulk("READY"), bulk(payload_json)];

@@ -1,4 +1,4 @@
-//! The lease to restart what is unhealthy: in Redis, under the heartbeat's own keys, one replica of a service has it at a time.
+//! The restart lease: in Redis, under the heartbeat's keys; only one replica of a service holds it at a time.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use crate::plan::HeartbeatPlan;
 use crate::probe::redis::open;
 use crate::state::event::Event;
 
-/// The pause between two tries of a replica that waits.
+/// The pause between two attempts of a waiting replica.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is said that this replica waits.
+/// How often the wait is logged.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// Takes the lease where it is free or ours already, for so many milliseconds from now; nil where another replica has it.
+/// Takes the lease if it is free or already ours, for this many milliseconds from now; nil if another replica has it.
 const TAKE: &str = "local holder = redis.call('GET', KEYS[1]) if holder and holder ~= ARGV[1] then return false end \
     return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])";
 
-/// Deletes the key where its value is ours still.
+/// Deletes the key if its value is still ours.
 const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// Gets the lease whenever one is wanted, says [`Event::RestartGranted`], and gives it back when it is not any more. Each wish is
-/// answered, whether or not the lease is ours from an earlier one: it then holds for as long as the later one says.
+/// Takes the lease whenever it is requested, sends [`Event::RestartGranted`], and releases it when it is no longer needed. Every request is
+/// answered, also if the lease is still held from an earlier one: the time of the later request then applies.
 ///
-/// It expires by itself after the time it was asked for. Where Redis does not answer it is granted: a replica that is unhealthy does
-/// not stay so for the sake of others that nobody can ask.
+/// It expires by itself after the requested time. If Redis does not answer, it is granted: an unhealthy replica must not wait for replicas
+/// that cannot be reached.
 pub async fn keep(plan: HeartbeatPlan, identity: InstanceIdentity, mut wanted: watch::Receiver<Option<Duration>>, mailbox: Mailbox) {
     let key = key(&plan);
-    // The run's own, so that a thread that takes the place of one that hangs goes on with the same lease.
+    // One value per run, so that the replacement of a hanging thread continues with the same lease.
     let token = identity.change(|who| who.token.clone());
     loop {
         let length = *wanted.borrow_and_update();
@@ -52,8 +52,8 @@ pub async fn keep(plan: HeartbeatPlan, identity: InstanceIdentity, mut wanted: w
     }
 }
 
-/// Gives the lease back where it may be this run's. Both who keeps it and the end of the run do so, because neither waits for the other;
-/// what is not given back expires.
+/// Releases the lease if this run may hold it. Both the lease task and the end of the run call it, because neither waits for the other; a
+/// lease that is not released expires.
 pub(super) async fn give_back(plan: &HeartbeatPlan, identity: &InstanceIdentity) {
     let Some(token) = identity.change(|who| who.leases.then(|| who.token.clone())) else { return };
     let mut command = redis::cmd("EVAL");
@@ -66,7 +66,7 @@ fn key(plan: &HeartbeatPlan) -> String {
     format!("portcullis:{{{}}}:restart", plan.key)
 }
 
-/// Waits until the lease is this replica's, or Redis cannot be asked.
+/// Waits until this replica has the lease, or Redis does not answer.
 async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
     let mut last_warning: Option<Instant> = None;
     let mut command = redis::cmd("EVAL");
@@ -76,19 +76,19 @@ async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
             Some(Value::Nil) => {}
             Some(_) => return,
             None => {
-                tracing::warn!("Redis does not say whether another replica restarts what is unhealthy: this one does not wait");
+                tracing::warn!("Redis does not answer whether another replica is restarting: this one does not wait");
                 return;
             }
         }
         if last_warning.is_none_or(|last_warning| last_warning.elapsed() >= REMINDER) {
             last_warning = Some(Instant::now());
-            tracing::info!("another replica of the service restarts what is unhealthy: this one stays down and waits for it");
+            tracing::info!("another replica of the service is restarting: this one stays down and waits for it");
         }
         sleep(PAUSE).await;
     }
 }
 
-/// What Redis answers to this command on a connection of its own; none where it does not.
+/// The reply of Redis to this command on a separate connection; none without a reply.
 async fn answer(plan: &HeartbeatPlan, command: &Cmd) -> Option<Value> {
     let answer = async { open(&plan.target, &plan.key, ANSWER).await.ok()?.send(command).await.ok() };
     timeout(ANSWER, answer).await.ok().flatten()

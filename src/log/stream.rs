@@ -1,4 +1,4 @@
-//! Standard output and standard error, written to the last byte whatever mode others have set on them.
+//! Standard output and standard error, written to the last byte in any mode that other processes set.
 //!
 //! O_NONBLOCK is a property of the open file, which portcullis shares with its children and often with its parent: Node sets it on
 //! each pipe that it finds as a standard stream. A plain `write_all` then loses what does not fit at once.
@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Writes all bytes, waiting for room as long as it takes, and tells how many each write took.
+/// Writes all bytes, waiting for room without limit, and reports how many each write took.
 ///
 /// # Errors
-/// What `write(2)` fails with: the reader is gone, the file system is full. A stream that is closed takes everything.
+/// The error of `write(2)`, for example that the reader is gone or the file system is full. A closed stream accepts everything.
 pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut taken: impl FnMut(usize)) -> nix::Result<()> {
     while !bytes.is_empty() {
         match nix::unistd::write(to, bytes) {
@@ -29,7 +29,7 @@ pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut taken: impl FnMut(usi
     Ok(())
 }
 
-/// Whether a write would be taken at once, or fail at once; waits for that until `timeout`.
+/// Whether a write would succeed or fail at once; waits for that until `timeout`.
 pub(super) fn has_room(to: BorrowedFd<'_>, timeout: PollTimeout) -> bool {
     poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], timeout).is_ok_and(|ready| ready > 0)
 }
@@ -63,7 +63,7 @@ impl Write for Writer {
         Ok(bytes.len())
     }
 
-    /// One call for the whole text, so that it stands in one piece where others write, too.
+    /// One call for the whole text, so that writes of other processes do not split it.
     fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
         self.write(text.to_string().as_bytes()).map(drop)
     }

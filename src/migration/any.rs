@@ -1,4 +1,4 @@
-//! Any lock behind one type, so that the code that follows the orders is compiled once and not once for each kind.
+//! Type erasure for locks, so that the code of the keeper is compiled only once.
 
 use std::any::Any;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::schema_query::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::LockHolder;
 
-/// What holds a lock of any kind, for as long as it lives. Only the lock that returned it knows what it is.
+/// A guard that holds a lock of any kind while it lives. Only the lock that returned it knows its type.
 pub(super) type AnyHeld = Box<dyn Any + Send + Sync>;
 
 /// A [`Lock`] of any kind; each method is the one of the same name there.
@@ -31,7 +31,7 @@ pub(super) trait AnyLock: Send + Sync {
     fn schema_query(&self) -> SchemaQuery;
 }
 
-/// As the lock that returned it knows it. That it is another lock's does not happen: there is one lock.
+/// The guard in its own type. It never belongs to another lock, because there is only one.
 fn own<H: 'static>(held: &mut AnyHeld) -> Result<&mut H, Failure> {
     held.downcast_mut().ok_or_else(|| Failure::new(ErrorKind::Internal, "what is held belongs to another lock"))
 }

@@ -1,4 +1,4 @@
-//! A lock on a file, for a database that is a file: it ends with the process that holds it, and reaches no further than its host.
+//! A lock on a file, for a database that is a file: it ends with the process that holds it, and works only on one host.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -14,12 +14,12 @@ use super::schema_query::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::LockHolder;
 
-/// The lock's file; what stands in it says who holds it, or that he took leave.
+/// The lock file; its contents name the holder, or say that the last one has released it.
 #[derive(Debug)]
 pub(super) struct FileLock {
     path: PathBuf,
     name: Name,
-    /// What stood in the file when the lock was taken.
+    /// The contents of the file when the lock was taken.
     found: String,
 }
 
@@ -48,7 +48,10 @@ impl Lock for FileLock {
 
     async fn attempt(&mut self) -> Result<Try<Flock<File>>, Failure> {
         let unusable = |why: &dyn std::fmt::Display| {
-            Ok(Try::Unusable(format!("the migration lock {} cannot be used: {why}; check the path and its rights", self.path.display())))
+            Ok(Try::Unusable(format!(
+                "the migration lock {} cannot be used: {why}; check the path and its permissions",
+                self.path.display()
+            )))
         };
         let file = match self.open() {
             Ok(file) => file,
@@ -84,7 +87,7 @@ impl Lock for FileLock {
         !self.found.starts_with("held ")
     }
 
-    /// A file that was replaced locks nobody out any more.
+    /// A lock on a replaced file no longer excludes other processes.
     async fn holds(&self, held: &mut Flock<File>) -> Result<bool, Failure> {
         let failed = |error: std::io::Error| Failure::new(ErrorKind::Internal, &error.to_string());
         let ours = held.metadata().map_err(failed)?;

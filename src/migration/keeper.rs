@@ -1,4 +1,4 @@
-//! Follows the supervisor's orders for any lock: queue for it, keep it, ask its database, give it back.
+//! Handles the supervisor's requests for any lock: wait for it, keep it, query its database, release it.
 
 mod obstacle;
 mod safety;
@@ -22,13 +22,13 @@ use obstacle::Obstacle;
 use safety::prepare;
 use watch::{Ward, confirm, keep};
 
-/// How long giving the lock back may take; closing the connection frees it anyway.
+/// How long releasing the lock may take; closing the connection frees it anyway.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// How often the supervisor hears of the holder at most.
+/// The maximum rate of reports about the holder.
 const NEWS: Duration = Duration::from_secs(2);
 
-/// What the plan says about the lock.
+/// The lock's settings in the plan.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     limit: Duration,
@@ -49,19 +49,19 @@ impl Rules {
         }
     }
 
-    /// Those of a step: it wants the lock whatever is to be migrated, and by whom.
+    /// The settings for a step, which needs the lock regardless of the migration.
     fn of_step(&self) -> Self {
         Self { waits: false, check: None, ..self.clone() }
     }
 }
 
-/// How queueing ended.
+/// How the wait for the lock ended.
 enum Queued {
     Held(AnyHeld),
     Current { ahead: bool },
 }
 
-/// Follows the orders until they end.
+/// Handles the requests until they end.
 pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut UnboundedReceiver<LockOrder>, tell: impl Fn(LockNews) + Sync) {
     let mut schema_query = lock.schema_query();
     let of_step = rules.of_step();
@@ -132,7 +132,7 @@ pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut Unbo
                         break;
                     }
                 },
-                // A step has taken it before.
+                // A step has already taken it.
                 Some(LockOrder::Acquire) => {
                     let current = tokio::select! {
                         current = current(&mut schema_query, rules, &tell) => Ok(current),
@@ -161,7 +161,7 @@ pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut Unbo
     }
 }
 
-/// Returns true on the order to release, false when the orders end. What is not held yet was not lost.
+/// Returns true for the request to release, false if the requests end. A lock that is not held yet cannot be lost.
 async fn released(orders: &mut UnboundedReceiver<LockOrder>, tell: &(impl Fn(LockNews) + Sync)) -> bool {
     while let Some(order) = orders.recv().await {
         match order {
@@ -177,12 +177,12 @@ async fn verify(schema_query: &mut SchemaQuery, rules: &Rules) -> Result<(), Str
     let Some(statement) = &rules.verify else { return Ok(()) };
     match schema_query.run(statement).await {
         Ok(SchemaState::Current) => Ok(()),
-        Ok(_) => Err("its statement says that the schema is not as it should be".to_owned()),
+        Ok(_) => Err("its statement returned that the schema is not up to date".to_owned()),
         Err(failure) => Err(format!("{}; {}", failure.reason().words(), failure.reason().advice())),
     }
 }
 
-/// Tries until the lock is ours, the schema is current, or the limit has passed.
+/// Tries until it has the lock, the schema is up to date, or the limit has passed.
 async fn queue(
     lock: &mut dyn AnyLock,
     schema_query: &mut SchemaQuery,
@@ -196,10 +196,10 @@ async fn queue(
         Some(Err(unusable)) => Err((Exit::Config, unusable)),
         None if rules.waits => {
             let why = "the schema was not migrated by another replica within";
-            Err((Exit::LockTimeout, format!("{why} {}: check the one whose mode migrates", shown(rules.limit))))
+            Err((Exit::LockTimeout, format!("{why} {}: check the replica whose mode migrates", shown(rules.limit))))
         }
         None => {
-            Err((Exit::LockTimeout, format!("the migration lock at {place} was not to be had within {}: {obstacle}", shown(rules.limit))))
+            Err((Exit::LockTimeout, format!("the migration lock at {place} was not available within {}: {obstacle}", shown(rules.limit))))
         }
     }
 }
@@ -255,7 +255,7 @@ async fn queue_patiently(
     }
 }
 
-/// Whether the check says that there is nothing to do, and whether because the schema is ahead; none when it does not say so.
+/// If the check says that there is nothing to do: whether the schema is ahead; none otherwise.
 async fn current(schema_query: &mut SchemaQuery, rules: &Rules, tell: &(impl Fn(LockNews) + Sync)) -> Option<bool> {
     let began = Instant::now();
     match schema_query.run(rules.check.as_ref()?).await {
@@ -268,10 +268,10 @@ async fn current(schema_query: &mut SchemaQuery, rules: &Rules, tell: &(impl Fn(
     }
 }
 
-/// The longest pause between two tries: where a lock cannot say that it is free, each hand-over takes half of it.
+/// The longest pause between two attempts: for a lock without notification, a hand-over takes half of it on average.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The pause before try number `tries`: 0.1 s, growing by half to [`LONGEST_PAUSE`], less up to 30 %.
+/// The pause before attempt number `tries`: 0.1 s, growing by half up to [`LONGEST_PAUSE`], shortened by up to 30 %.
 fn pause(tries: u32, chance: f64) -> Duration {
     Duration::from_millis(100).mul_f64(1.5_f64.powf(f64::from(tries.min(16)))).min(LONGEST_PAUSE).mul_f64(1.0 - 0.3 * chance)
 }

@@ -11,46 +11,46 @@ use crate::plan::target::MysqlTarget;
 use crate::probe::mysql::Session;
 use crate::state::event::LockHolder;
 
-/// A dead man's switch: the server ends a session that has been silent for so long, and with it the lock.
+/// The server ends a session without traffic after this time, and with it the lock.
 const SILENCE: &str = "SET SESSION wait_timeout = 30";
 
-/// How long a holder that is done stays to be seen by whoever queues: longer than any pause between two tries.
+/// How long a finished holder stays visible for waiting replicas: longer than any pause between two attempts.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
-/// As long has whoever queues to say so, after the last holder who had said so for all of them took the lock.
+/// How long a waiting replica has to announce itself, after the last announced one took the lock.
 const KNOWN: Duration = Duration::from_millis(700);
 
-/// How often it looks meanwhile whether the lock was taken.
+/// How often it meanwhile checks whether the lock was taken.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where the lock is, and with whom it was seen.
+/// The lock, and its holders as seen by this replica.
 #[derive(Debug)]
 pub(super) struct MysqlLock {
     target: MysqlTarget,
-    /// The database that is migrated, where the lock's session names none because it may not be there yet.
+    /// The migrated database, if the lock's session uses none because it may not exist yet.
     migrated: Option<MysqlTarget>,
     name: String,
     waiting: Option<Session>,
     /// The connection of the last other holder.
     seen: Option<Seen>,
-    /// The last holder, when it vanished without a word.
+    /// The last holder, if it disappeared without releasing the lock.
     vanished: Option<Seen>,
     /// Our own connection, while it holds the lock.
     own: Option<String>,
-    /// Whether we say for those who queue that somebody does.
+    /// Whether this replica announces that some replica waits.
     says_so: bool,
-    /// Whether the holder before us was there to be seen taking leave when we took the lock.
+    /// Whether the previous holder was visibly done when this replica took the lock.
     clean: bool,
-    /// When we took it.
+    /// When this replica took it.
     taken: Instant,
 }
 
 /// A holder's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    /// Its number; connections of a server are numbered in the order in which they came.
+    /// Its number; a server numbers its connections in the order of their arrival.
     id: String,
-    /// Where it came from, as the server sees it, without its port.
+    /// Its address as seen by the server, without the port.
     host: Option<String>,
 }
 
@@ -60,7 +60,7 @@ fn without_port(host: &str) -> &str {
 }
 
 impl MysqlLock {
-    /// A lock that nobody holds yet. Its name needs no quoting: it is made of letters, digits and a colon.
+    /// A lock that this replica does not hold yet. Its name needs no quoting: it consists of letters, digits and a colon.
     pub(super) fn new(target: MysqlTarget, name: String, migrated: Option<MysqlTarget>) -> Self {
         Self {
             target,
@@ -89,12 +89,12 @@ impl MysqlLock {
             return Err(Failure::new(ErrorKind::NotReady, "the database is a read-only replica; name the primary"));
         }
         if session.value("SELECT @@SESSION.wsrep_on").await.is_ok_and(|value| value.as_deref() == Some("1")) {
-            tracing::warn!(lock = %self.target, "a cluster of several writers: its locks are each node's own, so all replicas have to name one node");
+            tracing::warn!(lock = %self.target, "a cluster of several writers: its locks are each node's own, so all replicas have to name the same node");
         }
         Ok(session)
     }
 
-    /// Who holds it; the processes of the same user are visible to everybody.
+    /// Who holds it; every user can see the processes of the same user.
     async fn holder(&self, session: &mut Session) -> Result<(Option<String>, LockHolder), Failure> {
         let statement = format!(
             "SELECT l.id, p.USER, p.HOST FROM (SELECT IS_USED_LOCK('{}') AS id) AS l \
@@ -127,7 +127,7 @@ impl Lock for MysqlLock {
                 self.open().await?
             }
         };
-        // In one statement: between two, another one may have had it.
+        // In one statement, because another replica may hold it between two statements.
         let statement = format!("SELECT GET_LOCK('{0}', 0), IS_FREE_LOCK('{0}:done')", self.name);
         let answer = match session.query(&statement).await {
             Err(failure) if failure.kind == ErrorKind::Protocol => Err(failure.private.as_str().to_owned()),
@@ -150,7 +150,7 @@ impl Lock for MysqlLock {
                 let host = holder.address.as_deref().map(|host| without_port(host).to_owned());
                 let seen = id.filter(|id| Some(id) != self.own.as_ref()).map(|id| Seen { id, host });
                 self.seen = seen.or_else(|| self.seen.take());
-                // One of those who queue has it, so that a holder knows that somebody does.
+                // One of the waiting replicas holds this lock, so that the holder knows that some replica waits.
                 if !self.says_so {
                     let got = session.value(&format!("SELECT GET_LOCK('{}:next', 0)", self.name)).await?;
                     self.says_so = got.as_deref() == Some("1");
@@ -159,8 +159,8 @@ impl Lock for MysqlLock {
                 Ok(Try::Taken(holder))
             }
             Ok((None, _)) | Err(_) => {
-                let why = answer.err().map_or("GET_LOCK was answered with NULL", String::as_str);
-                let advice = "use a lock of another kind, or `lock = \"none\"` with one replica";
+                let why = answer.err().map_or("GET_LOCK returned NULL", String::as_str);
+                let advice = "use a lock of another kind, or `lock = \"none\"` if there is only one replica";
                 Ok(Try::Unusable(format!("the migration lock at {} cannot be used: {why}; {advice}", self.target)))
             }
         }
@@ -170,17 +170,17 @@ impl Lock for MysqlLock {
         self.own.as_ref().is_some_and(|own| holder.words.split(' ').nth(1) == Some(own))
     }
 
-    /// A holder that took leave stays until the lock is taken.
+    /// A finished holder stays until the lock is taken.
     async fn succeeds_cleanly(&mut self, _held: &mut Session) -> bool {
         let clean = self.clean || self.seen.is_none();
         self.vanished = self.seen.clone().filter(|_| !clean);
         clean
     }
 
-    /// MySQL knows no name of a session by which a migration's own could be told. What is known of a holder that vanished is where it
-    /// came from and when: what came later from the same place, as the same user, to the same database, and has been at work since before
-    /// the lock was ours, may be its migration's. It may be anybody's, too: a proxy lends its sessions, and all containers of a host may
-    /// have one address.
+    /// MySQL has no session names to identify the sessions of a migration. Only the address and the connect time of a lost holder are
+    /// known: a session may belong to its migration if it connected later from the same address, as the same user, to the same database,
+    /// and has been at work since before this replica took the lock. It may also belong to another program, because a proxy shares its
+    /// sessions, and all containers of a host may have the same address.
     async fn leftovers(&self, held: &mut Session) -> Result<Vec<Leftover>, Failure> {
         let Some(Seen { id, host: Some(place) }) = &self.vanished else { return Ok(Vec::new()) };
         let statement = format!(
@@ -208,15 +208,15 @@ impl Lock for MysqlLock {
         held.ended().await;
     }
 
-    /// The mark first, so that no successor can miss it. It lasts as long as the connection, which has to be until the lock is taken,
-    /// because this process may end next.
+    /// The mark goes first, so that no successor misses it. It lasts as long as the connection, which has to stay open until the lock is
+    /// taken, because this process may end next.
     async fn give_back(&mut self, mut held: Session) {
         self.own = None;
         let _ = held.value(&format!("SELECT GET_LOCK('{}:done', 1)", self.name)).await;
         let released = held.value(&format!("SELECT RELEASE_LOCK('{0}') + (IS_USED_LOCK('{0}:next') IS NOT NULL)", self.name)).await;
         let queued = matches!(released, Ok(Some(both)) if both == "2");
         let limit = if queued { FAREWELL } else { KNOWN.saturating_sub(self.taken.elapsed()) };
-        // Whoever queued with us may not have said so yet; where nobody did, nobody is waited for.
+        // A waiting replica may not have announced itself yet; without any announcement, there is no wait.
         let limit = if queued || self.seen.is_some() { limit } else { Duration::ZERO };
         let began = Instant::now();
         while began.elapsed() < limit {

@@ -1,9 +1,9 @@
-//! The names under which a replica's sessions are seen by others: of which lock, of which replica, of which run.
+//! The names of a replica's database sessions: they contain the lock, the replica and the run.
 
 /// The longest name that PostgreSQL keeps.
 const LONGEST: usize = 63;
 
-/// `<lock>:<instance>:<token>`, with a word in front that tells the lock's session from the migration's own.
+/// `<lock>:<instance>:<token>`, with a prefix that distinguishes the lock's session from those of the migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     lock: String,
@@ -17,7 +17,7 @@ impl Name {
         Self { lock: lock.to_owned(), instance: instance.to_owned(), token: fastrand::u32(..) }
     }
 
-    /// The session that holds the lock or queues for it.
+    /// The session that holds the lock or waits for it.
     pub(super) fn of_lock(&self) -> String {
         self.with("portcullis-lock")
     }
@@ -27,7 +27,7 @@ impl Name {
         self.with("portcullis-mig")
     }
 
-    /// Cut in the instance, because the server would cut the token off.
+    /// The instance is shortened, because otherwise the server would cut off the token.
     fn with(&self, word: &str) -> String {
         let (prefix, suffix) = (format!("{word}:{}:", self.lock), format!(":{:08x}", self.token));
         let mut end = self.instance.len().min(LONGEST - prefix.len() - suffix.len());
@@ -38,7 +38,7 @@ impl Name {
     }
 }
 
-/// The replica in a name of [`Name::of_lock`]; none in anybody else's.
+/// The replica in a name of [`Name::of_lock`]; none for any other name.
 pub(super) fn instance_in(name: &str) -> Option<&str> {
     let rest = name.strip_prefix("portcullis-lock:")?.split_once(':')?.1;
     Some(rest.rsplit_once(':')?.0)

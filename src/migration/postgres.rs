@@ -1,4 +1,4 @@
-//! A PostgreSQL advisory lock: of a session that is ours alone, or of a transaction where a pooler shares the sessions.
+//! A PostgreSQL advisory lock: of a private session, or of a transaction if a pooler shares the sessions.
 //!
 //! Polled, because a session that waits inside `pg_advisory_lock` deadlocks with a `CREATE INDEX CONCURRENTLY` of the holder.
 
@@ -22,11 +22,11 @@ use seen::Seen;
 use sessions::SessionFilter;
 pub(super) use sessions::quoted;
 
-/// For the migration's sessions: they end within half a minute of their client.
+/// Options for the migration's sessions: they end within half a minute after their client.
 const OPTIONS: &str =
     "-c client_connection_check_interval=2000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 
-/// What to do where a server cannot hold this lock.
+/// The advice if a server does not support this lock.
 pub(super) const OTHER_LOCKS: &str = "name a table for a lock row by `lock_table`, use a redis check or a file (`lock = \"file:///...\"`) \
      as the lock, or `lock = \"none\"` with one replica";
 
@@ -35,11 +35,11 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_tra
      SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
      SELECT set_config('transaction_timeout', '0', true) FROM pg_settings WHERE name = 'transaction_timeout'; ";
 
-/// Where the lock is, and what was heard of its holders.
+/// The lock, and what is known about its holders.
 #[derive(Debug)]
 pub(super) struct PostgresLock {
     target: PostgresTarget,
-    /// The database that is migrated, where the lock is in another one.
+    /// The migrated database, if the lock is in another one.
     migrated: Option<PostgresTarget>,
     key: i64,
     tag: u32,
@@ -49,7 +49,7 @@ pub(super) struct PostgresLock {
 }
 
 impl PostgresLock {
-    /// A lock that nobody holds yet. Names carry the lock, so that one service's sessions can be told from another's.
+    /// A lock that this replica does not hold yet. Names contain the lock, to distinguish the sessions of different services.
     pub(super) fn new(target: PostgresTarget, key: i64, tag: u32, migrated: Option<PostgresTarget>, instance: &str) -> Self {
         let name = Name::new(&format!("{tag:08x}"), instance);
         Self { target, migrated, key, tag, name, waiting: None, seen: Seen::default() }
@@ -68,7 +68,7 @@ impl PostgresLock {
         SessionFilter { tag: self.tag, database: self.migrated.as_ref().map(|target| target.database.as_str()) }
     }
 
-    /// The channel on which holders come and go.
+    /// The notification channel for holders.
     fn channel(&self) -> String {
         format!("portcullis_mig_{:016x}", self.key as u64)
     }
@@ -77,7 +77,7 @@ impl PostgresLock {
         format!("SELECT pg_notify('{}', {})", self.channel(), quoted(&format!("{word} {what}")))
     }
 
-    /// Who holds the lock, as far as the server shows it to this role, and the transaction that is the lock.
+    /// Who holds the lock, as far as this role may see it, and the transaction that is the lock.
     async fn holder(&self, link: &Link) -> Result<(LockHolder, Option<String>), StatementError> {
         // The id of a transaction is shown as its lower half: it is one of the last 2^32 that were given.
         let full = "(SELECT txid_snapshot_xmax(txid_current_snapshot()) - ((txid_snapshot_xmax(txid_current_snapshot()) - \
@@ -103,7 +103,7 @@ impl PostgresLock {
             self.seen.hear(&word);
         }
         let mine = format!("EXISTS (SELECT 1 FROM pg_locks WHERE {} AND granted AND pid = pg_backend_pid())", self.row());
-        // The transaction gets its number with the lock, so that nobody meets the one without the other.
+        // The transaction gets its id together with the lock, so that other replicas always see both.
         let held = if link.pooled && link.tells_ends { "CASE WHEN txid_current() > 0 THEN 'held' END" } else { "'held'" };
         let choose = |function: &str| {
             format!(
@@ -115,7 +115,7 @@ impl PostgresLock {
         let statement =
             if link.pooled { format!("{BEGIN}{}", choose("pg_try_advisory_xact_lock")) } else { choose("pg_try_advisory_lock") };
         let rows = link.session.run_statement(&statement).await?;
-        // The setting's row may stand before it.
+        // The row of the setting may come before it.
         let answer = rows.last().and_then(|row| row.try_get(0).ok().flatten()).map(str::to_owned);
         match answer.as_deref() {
             Some("held") if self.holds(&mut link).await.map_err(StatementError::from)? => {
@@ -127,16 +127,16 @@ impl PostgresLock {
             }
             Some("held") => {
                 let why = format!(
-                    "the migration lock at {} would not keep others out: the database grants advisory locks that nobody holds; {OTHER_LOCKS}",
+                    "the migration lock at {} would not exclude other replicas: the database grants advisory locks without holding them; {OTHER_LOCKS}",
                     self.target
                 );
                 return Ok(Try::Unusable(why));
             }
-            // The name may lead to another server by the next try, so the connection is not kept.
+            // The name may lead to another server at the next attempt, so the connection is closed.
             Some("standby") => return Err(link::standby().into()),
             Some("ours") if !link.pooled => {
                 let why = format!(
-                    "the migration lock at {} would not keep others out: a pooler in between shares its sessions; name the database itself",
+                    "the migration lock at {} would not exclude other replicas: a pooler in between shares its sessions; name the database itself",
                     self.target
                 );
                 return Ok(Try::Unusable(why));
@@ -178,11 +178,11 @@ impl Lock for PostgresLock {
         self.target.to_string()
     }
 
-    /// Over the session that is kept between tries or a new one. What the server refuses by its nature it refuses for ever.
+    /// Uses the session that is kept between attempts, or a new one. What the server does not support, it will never support.
     async fn attempt(&mut self) -> Result<Try<Link>, Failure> {
         match self.attempt_once().await {
             Err(refused) if refused.is_final() => Ok(Try::Unusable(format!(
-                "the migration lock at {} cannot be used, the server refuses what it needs ({}); {OTHER_LOCKS}",
+                "the migration lock at {} cannot be used, the server does not support what it needs ({}); {OTHER_LOCKS}",
                 self.target,
                 refused.failure.private.as_str()
             ))),
@@ -194,8 +194,8 @@ impl Lock for PostgresLock {
         holder.words.starts_with(&self.name.of_lock())
     }
 
-    /// A word that was sent before the lock was given back has come with the answers since. Where no word comes through, the holder's
-    /// transaction tells: it was committed by one that gave the lock back, and by nobody else.
+    /// A notification that was sent before the release has arrived with later replies. If notifications do not get through, the holder's
+    /// transaction shows it: it is committed only if the holder released the lock.
     async fn succeeds_cleanly(&mut self, held: &mut Link) -> bool {
         while let Some(word) = held.session.next_notification() {
             if !word.ends_with(&self.name.of_lock()) {
@@ -241,7 +241,7 @@ impl Lock for PostgresLock {
         Ok(held.session.value(&statement).await?.is_some())
     }
 
-    /// Tells those who queue which sessions are proven to be this migration's own, and finds out why a migration may hang.
+    /// Notifies the waiting replicas which sessions certainly belong to this migration, and finds out why a migration may hang.
     async fn attend(&self, held: &mut Link, running: Duration) -> Result<Option<String>, Failure> {
         let name = self.name.of_migration();
         if !held.pooled {
@@ -249,7 +249,7 @@ impl Lock for PostgresLock {
                 if held.proven.insert(session.clone()) {
                     tracing::debug!(session = session.0, "a session of the migration is directly connected");
                 }
-                // Again each time, for those who began to queue meanwhile.
+                // Repeated each time, for replicas that began to wait meanwhile.
                 held.session.query(&self.word("direct", &session.0)).await?;
             }
         }
@@ -280,7 +280,7 @@ impl Lock for PostgresLock {
     }
 
     async fn give_back(&mut self, held: Link) {
-        // Closing frees it, too, but only once the server has noticed.
+        // Closing the connection also frees it, but only once the server notices.
         let unlock = if held.pooled { "COMMIT".to_owned() } else { format!("SELECT pg_advisory_unlock({})", self.key) };
         let _ = held.session.query(&self.word("done", &self.name.of_lock())).await;
         let _ = held.session.query(&unlock).await;

@@ -1,4 +1,4 @@
-//! A key in Redis as a lock: only where it is asked for by name, because it may expire under a holder that still works.
+//! A key in Redis as a lock: only if the configuration names it, because it may expire while its holder still works.
 
 use redis::Value;
 
@@ -10,20 +10,20 @@ use crate::plan::target::RedisTarget;
 use crate::probe::redis::Session;
 use crate::state::event::LockHolder;
 
-/// Takes the key where it is free or ours already, and says whether the last holder took leave; else says whose it is. The leave is taken
-/// away, because it says nothing of the next holder.
+/// Takes the key if it is free or already ours, and returns whether the last holder released it; otherwise returns the holder. The mark of
+/// the release is deleted, because it does not apply to the next holder.
 const TAKE: &str = "local held = redis.call('GET', KEYS[1]) \
     if held and held ~= ARGV[1] then return held end \
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return redis.call('DEL', KEYS[2])";
 
-/// Makes it last, while it is ours.
+/// Renews it while it is ours.
 const RENEW: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
 
-/// Gives it back, while it is ours, and says so to the next holder.
+/// Releases it while it is ours, and leaves a mark for the next holder.
 const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
     redis.call('SET', KEYS[2], ARGV[1], 'PX', 60000) return redis.call('DEL', KEYS[1])";
 
-/// Where the lock is, and whom it was seen with.
+/// The lock, and its holders as seen by this replica.
 #[derive(Debug)]
 pub(super) struct RedisLock {
     target: RedisTarget,
@@ -32,7 +32,7 @@ pub(super) struct RedisLock {
     waiting: Option<Session>,
     /// Whether another holder was seen.
     seen: bool,
-    /// Whether the last one before us took leave.
+    /// Whether the last holder released it properly.
     clean: bool,
 }
 
@@ -41,7 +41,7 @@ impl RedisLock {
         Self { target, key, name, waiting: None, seen: false, clean: false }
     }
 
-    /// Where the last holder takes leave.
+    /// The key for the mark of a release.
     fn farewell(&self) -> String {
         format!("{}:done", self.key)
     }
@@ -78,7 +78,7 @@ impl Lock for RedisLock {
                 let instance = instance_in(&words).map(str::to_owned);
                 Ok(Try::Taken(LockHolder { words, instance, ..LockHolder::default() }))
             }
-            other => Err(Failure::new(ErrorKind::Protocol, &format!("the lock's script answered {other:?}"))),
+            other => Err(Failure::new(ErrorKind::Protocol, &format!("the lock's script returned {other:?}"))),
         }
     }
 

@@ -1,4 +1,4 @@
-//! How the schema stands by the database's own words: one statement, on a connection of its own.
+//! Checks the schema with one statement, on a separate connection.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::plan::target::{MysqlTarget, PostgresTarget};
 use crate::probe::mysql;
 use crate::probe::postgres::Session;
 
-/// How long a statement may take; what is blocked by a running migration counts as not answered.
+/// How long a statement may take; one that is blocked by a running migration counts as unanswered.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How the schema stands.
+/// The state of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SchemaState {
     Current,
@@ -21,12 +21,12 @@ pub(super) enum SchemaState {
     Pending,
 }
 
-/// Asks a database, over a connection that is kept between questions and is not that of the lock: an error must not cost the lock.
+/// Queries a database over a connection that is kept between checks and is not that of the lock, because an error must not cost the lock.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub(super) struct SchemaQuery {
     place: QueryConnection,
-    /// The last error of the statement, which is told once.
+    /// The last error of the statement, which is logged once.
     reported: Option<Failure>,
 }
 
@@ -58,17 +58,19 @@ impl SchemaQuery {
         Self { place: QueryConnection::Nobody, reported: None }
     }
 
-    /// A table that is not there yet is no news to anybody; a right that is missing is.
+    /// A missing table is expected before the first migration; a missing permission is logged.
     fn pending(&mut self, failure: Failure) -> SchemaState {
         if self.reported.as_ref() != Some(&failure) {
             let why = failure.private.as_str();
-            tracing::warn!("the check's statement failed ({why}), which counts as work to do; check it unless this is the first migration");
+            tracing::warn!(
+                "the check's statement failed ({why}), which means that there is work to do; check the statement unless this is the first migration"
+            );
             self.reported = Some(failure);
         }
         SchemaState::Pending
     }
 
-    /// An error of the statement is a schema that is not there yet; one of the connection is no answer.
+    /// An error of the statement means that the schema does not exist yet; an error of the connection is no result.
     pub(super) async fn run(&mut self, statement: &str) -> Result<SchemaState, Failure> {
         timeout(LIMIT, self.once(statement)).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "the statement took too long")))
     }
@@ -104,13 +106,13 @@ impl SchemaQuery {
                     Err(failure) => Err(failure),
                 }
             }
-            QueryConnection::Nobody => Err(Failure::new(ErrorKind::Internal, "there is no database to ask")),
+            QueryConnection::Nobody => Err(Failure::new(ErrorKind::Internal, "there is no database to query")),
         }
     }
 }
 
-/// The statement, looking for its tables in these schemas. Both are one query and so one transaction: nothing stays behind in a session that
-/// a pooler lends to others, too.
+/// The statement, with these schemas as its search path. Both are one query and so one transaction, so that nothing remains in a session
+/// that a pooler shares.
 fn within_schemas<'s>(schemas: &[String], statement: &'s str) -> Cow<'s, str> {
     if schemas.is_empty() {
         return Cow::Borrowed(statement);
@@ -119,7 +121,7 @@ fn within_schemas<'s>(schemas: &[String], statement: &'s str) -> Cow<'s, str> {
     Cow::Owned(format!("SET LOCAL search_path = {}; {statement}", path.join(", ")))
 }
 
-/// The first value of the first row: as an exit status has it, as a truth, or in words.
+/// Interprets the first value of the first row: as an exit status, a boolean, or a word.
 fn judge(value: Option<&str>) -> SchemaState {
     match value {
         Some("0" | "t" | "true" | "current") => SchemaState::Current,

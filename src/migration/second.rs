@@ -1,7 +1,8 @@
-//! A second lock beside the first, as redis-py's `Lock` takes it: it keeps out what does not know the first one.
+//! A second lock beside the first, in the way of redis-py's `Lock`, against containers that do not use the first one.
 //!
-//! It is for a fleet in which some containers still migrate by themselves under a key in Redis (Dify's `db_upgrade_lock`). They know
-//! only that key, so whoever has the first lock has to have it as well. It protects nothing while Redis is away; nor does it for them.
+//! It is for deployments in which some containers still migrate without portcullis, under a key in Redis (Dify's `db_upgrade_lock`). They
+//! use only that key, so the holder of the first lock has to hold it as well. It protects nothing while Redis is down; nor does it for
+//! those containers.
 
 use std::time::Duration;
 
@@ -15,19 +16,19 @@ use crate::plan::SecondLock;
 use crate::probe::redis::{Session, open};
 use crate::state::event::LockHolder;
 
-/// What redis-py's users grant it, too (Dify: 60 s, renewed every 20 s); ours is renewed with every look at the first lock.
+/// The same expiry as usual with redis-py (Dify: 60 s, renewed every 20 s); ours is renewed with every check of the first lock.
 const EXPIRY_MS: u64 = 60_000;
 
-/// How tokens of ours begin.
+/// The prefix of our tokens.
 const OURS: &str = "portcullis-lock:";
 
-/// Takes the key, or makes it last, and answers 1; 0 where somebody has it who does not know the first lock. A replica that had both
-/// and was killed leaves its token: who has the first lock now may write over it.
+/// Takes or renews the key and returns 1; 0 if a container that does not use the first lock has it. A killed replica that had both leaves
+/// its token; the new holder of the first lock may overwrite it.
 const TAKE: &str = "local held = redis.call('GET', KEYS[1]) \
     if held and string.sub(held, 1, string.len(ARGV[3])) ~= ARGV[3] then return 0 end \
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1";
 
-/// Gives it back, while it is ours.
+/// Releases it while it is ours.
 const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])";
 
 /// Both locks, taken and held as one.
@@ -35,14 +36,14 @@ pub(super) struct Both {
     first: Box<dyn AnyLock>,
     plan: SecondLock,
     token: String,
-    /// Kept between two tries.
+    /// The connection, kept between two attempts.
     waiting: Option<Session>,
 }
 
-/// What holds both.
+/// The guard that holds both.
 pub(super) struct Held {
     first: AnyHeld,
-    /// None while Redis is away.
+    /// None while Redis is down.
     second: Option<Session>,
     warned: bool,
 }
@@ -59,13 +60,13 @@ impl Both {
         }
     }
 
-    /// Whether somebody has the key who does not know the first lock.
+    /// Whether a container that does not use the first lock has the key.
     async fn is_foreign(&self, session: &mut Session) -> Result<bool, Failure> {
         let held = session.query(redis::cmd("GET").arg(&self.plan.key)).await?;
         Ok(matches!(held, Value::BulkString(token) if !token.starts_with(OURS.as_bytes())))
     }
 
-    /// Takes the key or makes it last; false when somebody has it who does not know the first lock.
+    /// Takes or renews the key; false if a container that does not use the first lock has it.
     async fn take(&self, session: &mut Session) -> Result<bool, Failure> {
         let mut command = redis::cmd("EVAL");
         command.arg(TAKE).arg(1).arg(&self.plan.key).arg(&self.token).arg(EXPIRY_MS).arg(OURS);
@@ -73,7 +74,7 @@ impl Both {
     }
 
     fn other(&self) -> LockHolder {
-        format!("a container that migrates by itself (the key {} in {})", self.plan.key, self.plan.target).as_str().into()
+        format!("a container that migrates without portcullis (the key {} in {})", self.plan.key, self.plan.target).as_str().into()
     }
 
     async fn let_go(&self, session: Option<Session>) {
@@ -89,7 +90,7 @@ impl Lock for Both {
         self.first.shown()
     }
 
-    /// The first one is not even tried for while the second one is somebody else's: giving it back would stir those who queue.
+    /// The first lock is not requested while another container has the second one: releasing it again would wake the waiting replicas.
     async fn attempt(&mut self) -> Result<Try<Self::Held>, Failure> {
         let kept = self.waiting.take();
         let mut session = self.session(kept).await?;
@@ -146,7 +147,7 @@ impl Lock for Both {
         self.first.environment(&held.first)
     }
 
-    /// Redis being away takes nothing from the first lock: nobody else can take the second one there either.
+    /// If Redis is down, the first lock stays valid: no other container can take the second one either.
     async fn holds(&self, held: &mut Self::Held) -> Result<bool, Failure> {
         if !self.first.holds(&mut held.first).await? {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! The local ends of the TCP connections that a migration's own processes have, as the kernel lists them.
+//! The local addresses of the TCP connections of a migration's own processes, as listed by the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,9 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An address and a port.
 pub(super) type End = (IpAddr, u16);
 
-/// The local ends of connections of processes whose environment holds `variable` (`NAME=value`), which they inherit from the command.
+/// The local addresses of connections of processes whose environment contains `variable` (`NAME=value`), which they inherit from the
+/// command.
 ///
-/// Nothing where the kernel does not let us look (another user's processes without `CAP_SYS_PTRACE`): then nothing is proven.
+/// Empty if the kernel denies access (another user's processes without `CAP_SYS_PTRACE`): then nothing is confirmed.
 pub(super) fn of_processes_with(variable: &str) -> BTreeSet<End> {
     let inodes = inodes();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -21,13 +22,13 @@ pub(super) fn of_processes_with(variable: &str) -> BTreeSet<End> {
     files.filter_map(|file| inodes.get(fs::read_link(file.path()).ok()?.to_str()?).copied()).collect()
 }
 
-/// Each connection's local end by the name that a file descriptor's link has, `socket:[INODE]` (proc_pid_fd(5)).
+/// Each connection's local address by the link target of its file descriptor, `socket:[INODE]` (proc_pid_fd(5)).
 fn inodes() -> BTreeMap<String, End> {
     let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
     tables.iter().flat_map(|table| table.lines()).filter_map(row).collect()
 }
 
-/// A row of `/proc/net/tcp` (proc_pid_net(5)): number, local end, remote end, state, four more, the inode.
+/// A row of `/proc/net/tcp` (proc_pid_net(5)): number, local address, remote address, state, four more fields, the inode.
 fn row(line: &str) -> Option<(String, End)> {
     let mut words = line.split_whitespace().skip(1);
     let (address, port) = words.next()?.split_once(':')?;
@@ -35,7 +36,7 @@ fn row(line: &str) -> Option<(String, End)> {
     Some((format!("socket:[{inode}]"), (self::address(address)?, u16::from_str_radix(port, 16).ok()?)))
 }
 
-/// Words of four bytes, each in the order of this machine.
+/// Words of four bytes, each in the byte order of this machine.
 fn address(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| Some(u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
     match hex.len() {
@@ -44,7 +45,7 @@ fn address(hex: &str) -> Option<IpAddr> {
             let words = [word(0)?, word(1)?, word(2)?, word(3)?];
             let mut bytes = [0; 16];
             bytes.iter_mut().zip(words.iter().flatten()).for_each(|(to, from)| *to = *from);
-            // A socket that listens to both families shows an IPv4 peer so; the server sees the IPv4 address.
+            // A dual-stack socket shows an IPv4 peer in this form; the server sees the IPv4 address.
             Some(Ipv6Addr::from(bytes).to_canonical())
         }
         _ => None,

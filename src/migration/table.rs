@@ -1,7 +1,7 @@
-//! A row of a table as the lock, for servers like PostgreSQL that have no advisory locks: only where `lock_table` names the table.
+//! A row of a table as the lock, for servers like PostgreSQL without advisory locks: only if `lock_table` names the table.
 //!
-//! Each statement is a transaction of its own in plain SQL, so that it goes through any pooler and to CockroachDB, YugabyteDB and Aurora
-//! DSQL. The lease is the server's: it runs out by the server's clock, and no gap of this machine makes it longer.
+//! Each statement is a separate transaction in plain SQL, so that it works through any pooler and with CockroachDB, YugabyteDB and Aurora
+//! DSQL. The lease expires by the server's clock; a pause of this machine does not extend it.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use crate::plan::target::PostgresTarget;
 use crate::probe::postgres::{Session, StatementError};
 use crate::state::event::LockHolder;
 
-/// The variable by which the migration learns its fencing number: each holder's is higher than those before it.
+/// The variable with the fencing number for the migration: it grows with each holder.
 const FENCE: &str = "PORTCULLIS_LOCK_FENCE";
 
-/// How often a statement is tried again at once that came into the way of another one, or whose table or row was not there yet.
+/// How often a statement is retried at once after a conflict with another one, or if its table or row did not exist yet.
 const TRIES: u32 = 6;
 
-/// The first pause before another try; doubled each time.
+/// The first pause before a retry; doubled each time.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Where the row is, and what was seen in it.
+/// The row, and what was read from it.
 #[derive(Debug)]
 pub(super) struct TableLock {
     target: PostgresTarget,
@@ -36,9 +36,9 @@ pub(super) struct TableLock {
     row: String,
     name: Name,
     waiting: Option<Session>,
-    /// The number of our hold, while it may still be ours: it is regained under this number or not at all.
+    /// The fencing number of our hold, while it may still be valid: the lock is regained under this number or not at all.
     held: Option<String>,
-    /// Whether the holder before us gave the lock back.
+    /// Whether the previous holder released the lock.
     clean: bool,
 }
 
@@ -54,7 +54,7 @@ impl TableLock {
         Self { target, table, row, name: Name::new("table", instance), waiting: None, held: None, clean: false }
     }
 
-    /// Runs a statement, again when the server says that it came into the way of another one (SQLSTATE 40001, 40P01).
+    /// Runs a statement, and retries it after a conflict (SQLSTATE 40001, 40P01).
     async fn run(&self, session: &Session, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         let mut tries = 0;
         loop {
@@ -73,12 +73,12 @@ impl TableLock {
         format!("expires_at = current_timestamp + interval '{LEASE_SECONDS} seconds'")
     }
 
-    /// Which row is meant while it is ours under this number.
+    /// The condition for our row with this number.
     fn ours(&self, fence: &str) -> String {
         format!("name = {} AND owner = {} AND fence = {fence}", quoted(&self.row), quoted(&self.name.of_lock()))
     }
 
-    /// Takes the row where nobody has it or its lease is over, and counts the holders.
+    /// Takes the row if it is free or its lease has expired, and increments the fencing number.
     fn take(&self) -> String {
         let (me, row) = (quoted(&self.name.of_lock()), quoted(&self.row));
         let which = match &self.held {
@@ -108,7 +108,7 @@ impl TableLock {
         };
         for _ in 0..TRIES {
             let taken = match self.run(&session, &self.take()).await {
-                // Another one may be making it, too, and the row after it.
+                // Another replica may be creating it, and then the row, too.
                 Err(refused) if refused.state.as_deref() == Some("42P01") => {
                     self.make(&session, &self.create()).await?;
                     continue;
@@ -139,10 +139,10 @@ impl TableLock {
             self.waiting = Some(session);
             return Ok(Try::Taken(holder(&owner)));
         }
-        Err(Failure::new(ErrorKind::NotReady, "others came first each time").into())
+        Err(Failure::new(ErrorKind::NotReady, "other replicas were faster each time").into())
     }
 
-    /// Makes the table or the row, unless another replica is doing it.
+    /// Creates the table or the row, unless another replica is doing it.
     async fn make(&self, session: &Session, statement: &str) -> Result<(), StatementError> {
         match self.run(session, statement).await {
             Err(refused) if matches!(refused.state.as_deref(), Some("23505" | "42P07" | "42710")) => Ok(()),
@@ -153,7 +153,7 @@ impl TableLock {
 
 fn holder(owner: &str) -> LockHolder {
     if owner.is_empty() {
-        return "another replica, which has given it back meanwhile".into();
+        return "another replica, which has released it meanwhile".into();
     }
     LockHolder { words: owner.to_owned(), instance: instance_in(owner).map(str::to_owned), ..LockHolder::default() }
 }
@@ -167,12 +167,12 @@ impl Lock for TableLock {
 
     async fn attempt(&mut self) -> Result<Try<Hold>, Failure> {
         match self.attempt_once().await {
-            // A standby, which may be the primary by the next try, or the name leads to another one by then.
+            // A standby, which may be promoted before the next attempt, or the name may lead to another server.
             Err(refused) if refused.state.as_deref() == Some("25006") => {
-                Err(Failure::new(ErrorKind::NotReady, "the database takes no writes; name the primary"))
+                Err(Failure::new(ErrorKind::NotReady, "the database accepts no writes; name the primary"))
             }
             Err(refused) if refused.is_final() || refused.state.as_deref() == Some("3F000") => Ok(Try::Unusable(format!(
-                "the migration lock in the table {} at {} cannot be used ({}); have it made by `{}` and let this role SELECT, INSERT and UPDATE",
+                "the migration lock in the table {} at {} cannot be used ({}); create it by `{}` and allow this role to SELECT, INSERT and UPDATE",
                 self.table,
                 self.target,
                 refused.failure.private.as_str(),
@@ -194,7 +194,7 @@ impl Lock for TableLock {
         vec![("PGAPPNAME".to_owned(), self.name.of_migration()), (FENCE.to_owned(), held.fence.clone())]
     }
 
-    /// Asking makes the lease longer.
+    /// The check renews the lease.
     async fn holds(&self, held: &mut Hold) -> Result<bool, Failure> {
         let statement = format!("UPDATE {} SET {} WHERE {} RETURNING fence", self.table, Self::renewed(), self.ours(&held.fence));
         let rows = self.run(&held.session, &statement).await.map_err(|refused| refused.failure)?;

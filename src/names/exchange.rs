@@ -1,4 +1,4 @@
-//! One question, until a name server answers it: the next server after a second of silence, TCP where an answer does not fit.
+//! One query, until a name server answers: the next server after a second of silence, TCP if a response does not fit.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,31 +13,31 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::message::{DnsMessage, DnsQuery, DnsResult, Family};
 use super::resolv::{ResolverOption, Settings};
 
-/// After so much silence the next server is asked, or the same one again. A server that answers later is still heard: the C libraries
-/// wait for 5 s, which is longer than a check has.
+/// After this time without a response the next server is queried, or the same one again. Later responses still count: the C libraries wait
+/// for 5 s, which is longer than the timeout of a check.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest packet that is read over UDP.
 const LONGEST: usize = 4096;
 
-/// What came of a question.
+/// The result of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum QueryOutcome {
-    /// What a server said, and which.
+    /// The response of a server, and which one.
     Answered(DnsResult, SocketAddr),
-    /// Nobody answered; what the kernel said of it.
+    /// No server answered; with the error of the kernel.
     Silent(Option<String>),
     /// No socket could be opened.
     Internal(String),
 }
 
-/// Asks the servers in turn. `queries_sent` counts each question that is sent.
+/// Queries the servers in turn. `queries_sent` counts them.
 pub(super) async fn query(name: &str, family: Family, settings: &Settings, queries_sent: &AtomicU32) -> QueryOutcome {
     let first = if settings.has(ResolverOption::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
     let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
     let mut turns = std::iter::repeat_n(round, settings.attempts).flatten().copied();
     let mut open = JoinSet::new();
-    // Servers that cannot tell, or are not there: they are not asked again.
+    // Servers that returned an error, or are unreachable: they are not queried again.
     let (mut done, mut outcome) = (Vec::new(), QueryOutcome::Silent(None));
     let mut due = Instant::now();
     let mut left = true;
@@ -46,7 +46,7 @@ pub(super) async fn query(name: &str, family: Family, settings: &Settings, queri
             match turns.find(|server| !done.contains(server)) {
                 Some(server) => {
                     let Some(question) = DnsQuery::new(name, family, settings.has(ResolverOption::Edns)) else {
-                        return QueryOutcome::Internal("no question can be made of the name".to_owned());
+                        return QueryOutcome::Internal("no query is possible for this name".to_owned());
                     };
                     queries_sent.fetch_add(1, Ordering::Relaxed);
                     due = Instant::now() + PATIENCE.min(settings.timeout);
@@ -65,7 +65,7 @@ pub(super) async fn query(name: &str, family: Family, settings: &Settings, queri
                 match answered {
                     Ok(Some(DnsMessage { result: DnsResult::Refused(word), .. })) => outcome = QueryOutcome::Answered(DnsResult::Refused(word), server),
                     Ok(Some(DnsMessage { result, .. })) => return QueryOutcome::Answered(result, server),
-                    // Silence may be a lost packet.
+                    // No response may mean a lost packet.
                     Ok(None) => continue,
                     Err(Fault::Ours(error)) => return QueryOutcome::Internal(error.to_string()),
                     Err(Fault::Way(error)) => {
@@ -82,15 +82,15 @@ pub(super) async fn query(name: &str, family: Family, settings: &Settings, queri
     }
 }
 
-/// Why a server could not be asked.
+/// Why a server could not be queried.
 enum Fault {
-    /// We have no socket.
+    /// There is no socket.
     Ours(io::Error),
-    /// The kernel says that nobody is there.
+    /// The kernel reports that the server is unreachable.
     Way(io::Error),
 }
 
-/// Asks one server once; none when it stays silent.
+/// Queries one server once; none if it does not respond.
 async fn one(server: SocketAddr, question: &DnsQuery, time: Duration, tcp: bool) -> Result<Option<DnsMessage>, Fault> {
     if tcp {
         return timeout(time, over_tcp(server, question)).await.unwrap_or(Ok(None));
@@ -102,15 +102,15 @@ async fn one(server: SocketAddr, question: &DnsQuery, time: Duration, tcp: bool)
     }
     match timeout(time, over_tcp(server, question)).await {
         Ok(Ok(Some(whole))) => Ok(Some(whole)),
-        // What fitted is better than nothing; an answer without any of it is none.
+        // A partial response is better than nothing; one without any address does not count.
         _ if matches!(answer.result, DnsResult::Addresses(_)) => Ok(Some(answer)),
         Ok(Err(fault)) => Err(fault),
         _ => Ok(None),
     }
 }
 
-/// Each question has a socket, and so a port, of its own. The kernel lets through what comes from the server's address alone, and what is
-/// no answer to the question is passed over (RFC 5452).
+/// Each query has its own socket, and so its own port. The kernel accepts packets only from the server's address, and everything that is
+/// not a response to the query is ignored (RFC 5452).
 async fn over_udp(server: SocketAddr, question: &DnsQuery) -> Result<DnsMessage, Fault> {
     let any: SocketAddr = if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any).await.map_err(Fault::Ours)?;
@@ -125,11 +125,11 @@ async fn over_udp(server: SocketAddr, question: &DnsQuery) -> Result<DnsMessage,
     }
 }
 
-/// None for what is no answer to the question.
+/// None if it is not a response to the query.
 async fn over_tcp(server: SocketAddr, question: &DnsQuery) -> Result<Option<DnsMessage>, Fault> {
     let exchanged = async {
         let mut stream = TcpStream::connect(server).await?;
-        // The length comes first, and in one packet with the rest: some servers read no further (RFC 7766, 8).
+        // The length goes first, in the same packet as the rest, because some servers read only one packet (RFC 7766, 8).
         let mut bytes = (question.bytes().len() as u16).to_be_bytes().to_vec();
         bytes.extend(question.bytes());
         stream.write_all(&bytes).await?;

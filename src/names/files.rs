@@ -1,4 +1,4 @@
-//! A file that is read again once it has changed.
+//! A file that is read again when it has changed.
 
 use std::fmt;
 use std::fs::File;
@@ -7,13 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// More of a file than this is not read: no hosts file of a container is as long.
+/// The maximum size that is read: no hosts file of a container is longer.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
-/// What tells one state of a file from another.
+/// What identifies the state of a file.
 type Stamp = [i64; 7];
 
-/// A file and what was read in it; one that is not there is read as an empty one.
+/// A file and its parsed contents; a missing file counts as empty.
 pub(super) struct Kept<T> {
     path: PathBuf,
     parse: Box<dyn Fn(&str) -> T + Send + Sync>,
@@ -31,7 +31,7 @@ impl<T> Kept<T> {
         Self { path, parse: Box::new(parse), read: Mutex::new(None) }
     }
 
-    /// What stands in the file now.
+    /// The current contents.
     pub(super) fn get(&self) -> Arc<T> {
         let stamp = self.stamp();
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ impl<T> Kept<T> {
 
     fn text(&self) -> String {
         let mut bytes = Vec::new();
-        // A fifo or a device in the file's place would never end, or never begin.
+        // A FIFO or a device instead of the file could block forever.
         let file = std::fs::metadata(&self.path).ok().filter(std::fs::Metadata::is_file).and_then(|_| File::open(&self.path).ok());
         if let Some(file) = file {
             let _ = file.take(LONGEST).read_to_end(&mut bytes);

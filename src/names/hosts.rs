@@ -1,8 +1,8 @@
-//! What `/etc/hosts` says of a name.
+//! Looks up a name in `/etc/hosts`.
 
 use std::net::IpAddr;
 
-/// Every address beside which the name stands, in the file's order (hosts(5)); names of one line are aliases of each other.
+/// All addresses of the name, in the order of the file (hosts(5)); the names of one line are aliases.
 pub(super) fn addresses(text: &str, name: &str) -> Vec<IpAddr> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! One question to a name server as bytes, and what an answer says; the codec is NLnet Labs' `domain`.
+//! Encodes one query to a name server, and decodes its response; the codec is NLnet Labs' `domain`.
 
 use std::net::IpAddr;
 
@@ -9,13 +9,13 @@ use domain::dep::octseq::Array;
 use domain::rdata::{A, Aaaa};
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// More addresses than these are not taken from one answer.
+/// The maximum number of addresses that are taken from one response.
 const MOST: usize = 64;
 
-/// The longest answer over UDP that is asked for: no packet of that size is taken apart on its way (DNS flag day 2020).
+/// The requested maximum size of a response over UDP: packets of this size are not fragmented (DNS flag day 2020).
 const UDP: u16 = 1232;
 
-/// A family of addresses.
+/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     V4,
@@ -31,36 +31,36 @@ impl Family {
     }
 }
 
-/// A question, ready to be sent.
+/// A query, ready to be sent.
 #[derive(Clone, Debug)]
 pub(super) struct DnsQuery {
     bytes: Box<[u8]>,
     family: Family,
 }
 
-/// What a name server said.
+/// The response of a name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum DnsResult {
     /// The name's addresses, at least one.
     Addresses(Vec<IpAddr>),
-    /// The name is there, and has none of that family.
+    /// The name exists, and has no address of this family.
     Nothing,
-    /// There is no such name.
+    /// The name does not exist.
     Missing,
-    /// It cannot say; the word of the code.
+    /// An error; the name of its code.
     Refused(&'static str),
 }
 
-/// An answer to a question.
+/// A response to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DnsMessage {
     pub result: DnsResult,
-    /// Whether there was more than fitted: to be asked for over TCP.
+    /// Whether it was truncated, so that it has to be repeated over TCP.
     pub truncated: bool,
 }
 
 impl DnsQuery {
-    /// Asks for the addresses of a full name; none where it is too long, or the kernel has no random number for us.
+    /// A query for the addresses of a full name; none if it is too long, or no random number is available.
     pub(super) fn new(name: &str, family: Family, edns: bool) -> Option<Self> {
         let name: Name<Array<255>> = Name::from_chars(name.chars()).ok()?;
         let mut id = [0; 2];
@@ -87,13 +87,13 @@ impl DnsQuery {
         &self.bytes
     }
 
-    /// Reads an answer; none for what is no answer to this question, whatever it is.
+    /// Decodes a response; none if it is not a response to this query.
     ///
-    /// Only the question, the aliases (CNAME) and the addresses are looked at, so that an odd record elsewhere changes nothing.
+    /// Only the question, the aliases (CNAME) and the addresses are read; other records are ignored.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<DnsMessage> {
         let (answer, question) = (Message::from_octets(bytes).ok()?, Message::from_octets(&*self.bytes).ok()?);
         let header = answer.header();
-        // Some servers refuse a question without repeating it.
+        // Some servers refuse a query without repeating the question.
         let refused = header.qr() && header.id() == question.header().id() && answer.header_counts().qdcount() == 0;
         if header.opcode() != Opcode::QUERY || !(answer.is_answer(&question) || refused && header.rcode() != Rcode::NOERROR) {
             return None;
@@ -113,7 +113,7 @@ impl DnsQuery {
         Some(DnsMessage { result, truncated: header.tc() })
     }
 
-    /// The addresses of the name at the end of the chain of aliases; a chain without an end has none.
+    /// The addresses of the name at the end of the chain of aliases; an endless chain has none.
     fn addresses(&self, answer: &Message<&[u8]>) -> Vec<IpAddr> {
         let (Some(name), Ok(records)) = (answer.canonical_name(), answer.answer()) else { return Vec::new() };
         let mut found = Vec::new();

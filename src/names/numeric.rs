@@ -1,4 +1,4 @@
-//! Hosts that are addresses already: IPv4 in the forms of inet_aton(3), IPv6 with or without a zone (RFC 4007, 11).
+//! Numeric addresses: IPv4 in the forms of inet_aton(3), IPv6 with or without a zone (RFC 4007, 11).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -12,15 +12,15 @@ pub(super) fn address(host: &str, port: u16) -> Result<Option<SocketAddr>, Looku
         return Ok(Some(SocketAddr::new(ip, port)));
     }
     if let Some((ip, zone)) = host.split_once('%') {
-        let ip: Ipv6Addr = ip.parse().map_err(|_| LookupError::Malformed("what stands before the `%` is no IPv6 address"))?;
+        let ip: Ipv6Addr = ip.parse().map_err(|_| LookupError::Malformed("the text before the `%` is not an IPv6 address"))?;
         let index = zone.parse().or_else(|_| if_nametoindex(zone));
-        let index = index.map_err(|_| LookupError::Malformed("what stands behind the `%` is no network interface here"))?;
+        let index = index.map_err(|_| LookupError::Malformed("the text after the `%` is not a network interface of this host"))?;
         return Ok(Some(SocketAddrV6::new(ip, port, 0, index).into()));
     }
     Ok(short(host).map(|ip| SocketAddr::new(ip.into(), port)))
 }
 
-/// The forms of inet_aton(3) beside the usual one: `127.1`, `0x7f000001`, `0177.0.0.1`.
+/// The other forms of inet_aton(3): `127.1`, `0x7f000001`, `0177.0.0.1`.
 fn short(host: &str) -> Option<Ipv4Addr> {
     let parts = host.split('.').map(number).collect::<Option<Vec<u32>>>()?;
     let (last, front) = parts.split_last()?;
@@ -39,7 +39,7 @@ fn number(text: &str) -> Option<u32> {
         [b'0', _, ..] => (text.get(1..)?, 8),
         _ => (text, 10),
     };
-    // `from_str_radix` takes a sign.
+    // `from_str_radix` accepts a sign.
     digits.starts_with(|c: char| c.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, radix).ok()).flatten()
 }
 

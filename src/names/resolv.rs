@@ -1,4 +1,4 @@
-//! What `/etc/resolv.conf` says: which name servers are asked, how, and for which names (resolv.conf(5)).
+//! Parses `/etc/resolv.conf`: which name servers are queried, how, and for which names (resolv.conf(5)).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,32 +6,31 @@ use std::time::Duration;
 
 use super::numeric;
 
-/// At most so many name servers are asked, as in the C libraries (MAXNS).
+/// The maximum number of name servers, as in the C libraries (MAXNS).
 const SERVERS: usize = 3;
 
-/// So many domains are searched at most: glibc takes any number, and each costs two questions.
+/// The maximum number of search domains: glibc allows any number, and each costs two queries.
 const DOMAINS: usize = 16;
 
-/// What an option of the file switches on.
+/// The flags that options of the file switch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ResolverOption {
-    /// The servers are asked in turn.
+    /// The servers are queried in rotation.
     Rotate,
-    /// Questions go over TCP.
+    /// Queries use TCP.
     Tcp,
-    /// The questions for IPv4 and IPv6 come one after the other.
+    /// The queries for IPv4 and IPv6 are sent one after the other.
     OneByOne,
-    /// IPv6 addresses are not asked for.
+    /// IPv6 addresses are not queried.
     NoAaaa,
-    /// A name without a dot is only looked for below the search domains.
+    /// A name without a dot is only looked up in the search domains.
     NoTld,
-    /// Longer answers over UDP are asked for (RFC 6891).
+    /// Longer responses over UDP are requested (RFC 6891).
     Edns,
 }
 
 impl ResolverOption {
-    /// Those that are known, by their names in the file. `single-request-reopen` is how every question is asked here: each has a socket of
-    /// its own.
+    /// The known flags, by their names in the file. `single-request-reopen` is always on: each query has its own socket.
     const ALL: [(&str, Self); 6] = [
         ("rotate", Self::Rotate),
         ("use-vc", Self::Tcp),
@@ -42,20 +41,20 @@ impl ResolverOption {
     ];
 }
 
-/// How names are asked for.
+/// The settings of lookups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
-    /// Whom to ask, at least one.
+    /// The name servers, at least one.
     pub servers: Vec<SocketAddr>,
-    /// Domains below which a name is looked for, without a dot at the end; an empty one is the root.
+    /// The search domains, without a dot at the end; an empty one is the root.
     pub search: Vec<String>,
-    /// A name with so many dots is looked for as it is first; 0 to 15.
+    /// A name with at least this many dots is first looked up unchanged; 0 to 15.
     pub ndots: usize,
-    /// How long one server has time; 1 to 30 s.
+    /// The timeout for one server; 1 to 30 s.
     pub timeout: Duration,
-    /// How often each server is asked; 1 to 5.
+    /// How often each server is queried; 1 to 5.
     pub attempts: usize,
-    /// What `options` switches on.
+    /// The flags of `options`.
     pub switches: BTreeSet<ResolverOption>,
 }
 
@@ -66,12 +65,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether this is switched on.
+    /// Whether this flag is on.
     pub(super) fn has(&self, switch: ResolverOption) -> bool {
         self.switches.contains(&switch)
     }
 
-    /// Reads the file's text; what it does not know is ignored, as in the C libraries. Servers are asked on `port`.
+    /// Parses the file's text; unknown parts are ignored, as in the C libraries. Servers are queried on `port`.
     pub(super) fn parse(text: &str, port: u16) -> Self {
         let mut settings = Self::default();
         let mut searched = false;
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_file_this_host_is_asked() {
+    fn without_a_file_this_host_is_queried() {
         let settings = Settings::parse("nameserver nonsense\n", 53);
         assert_eq!(settings.servers, ["127.0.0.1:53".parse().unwrap()]);
         assert_eq!((settings.ndots, settings.attempts, settings.timeout), (1, 2, Duration::from_secs(5)));

@@ -1,4 +1,4 @@
-//! Under which full names a name is looked for, and what is found under them.
+//! The search list: which full names are looked up for a name, and how the results are combined.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -12,17 +12,17 @@ use super::exchange::{QueryOutcome, query};
 use super::message::{DnsResult, Family};
 use super::resolv::{ResolverOption, Settings};
 
-/// A name is not longer (RFC 1035, 2.3.4), nor is a part of one.
+/// The maximum length of a name and of a label (RFC 1035, 2.3.4).
 const LONGEST: usize = 253;
 const LONGEST_PART: usize = 63;
 
-/// How long the other family has once one has an address: some networks drop each question for one of them.
+/// How long to wait for the other family once one has an address: some networks drop all queries for one of them.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// How long the other family has once one is known to have no address.
+/// How long to wait for the other family once one is known to have no address.
 const LONG_GRACE: Duration = Duration::from_secs(2);
 
-/// A lookup is over after this time, whatever the options say.
+/// The maximum time of a lookup, whatever the options say.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The name in lower case, with the dot at its end if it has one.
@@ -36,12 +36,12 @@ pub(super) fn checked(host: &str) -> Result<String, LookupError> {
     }
     let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
     if name.split('.').any(|part| part.is_empty() || !part.bytes().all(fits)) {
-        return Err(LookupError::Malformed("this can be no name of a host"));
+        return Err(LookupError::Malformed("this is not a valid host name"));
     }
     Ok(host.to_ascii_lowercase())
 }
 
-/// The full names to look for, in order: as it is first where it has dots enough, last otherwise (resolv.conf(5), `ndots`).
+/// The full names to look up, in order: the unchanged name first if it has enough dots, otherwise last (resolv.conf(5), `ndots`).
 fn candidates(name: &str, settings: &Settings) -> Vec<String> {
     if let Some(absolute) = name.strip_suffix('.') {
         return vec![absolute.to_owned()];
@@ -64,8 +64,8 @@ fn candidates(name: &str, settings: &Settings) -> Vec<String> {
     all
 }
 
-/// Looks for the name. The search goes on over names that are not there, that have no address, and that a server cannot tell; it ends
-/// with servers that are silent, as glibc's does.
+/// Looks up the name. The search continues after names that do not exist, have no address, or cause a server error; it ends if the servers
+/// do not respond, as in glibc.
 pub(super) async fn look(name: &str, settings: &Settings, queries_sent: &AtomicU32) -> Result<Vec<IpAddr>, LookupError> {
     let looking = async {
         let (mut tried, mut last_error) = (0, None);
@@ -80,7 +80,7 @@ pub(super) async fn look(name: &str, settings: &Settings, queries_sent: &AtomicU
                 QueryOutcome::Internal(why) => return Err(LookupError::Internal(why)),
             };
             last_error = Some(match (last_error, trouble) {
-                // That a server cannot tell, or knows the name, says more than that others do not.
+                // A server error, or an existing name, is more informative than a missing name.
                 (Some(before @ LookupError::Refused(..)), _) | (Some(before @ LookupError::NoAddress(_)), LookupError::Missing(..)) => {
                     before
                 }
@@ -92,7 +92,7 @@ pub(super) async fn look(name: &str, settings: &Settings, queries_sent: &AtomicU
     timeout(LIMIT, looking).await.unwrap_or(Err(LookupError::Silent(None)))
 }
 
-/// The addresses of both families: those of one are enough.
+/// The addresses of both families; those of one are enough.
 async fn both(full: &str, settings: &Settings, queries_sent: &AtomicU32) -> QueryOutcome {
     let v4 = query(full, Family::V4, settings, queries_sent);
     if settings.has(ResolverOption::NoAaaa) {
@@ -105,7 +105,7 @@ async fn both(full: &str, settings: &Settings, queries_sent: &AtomicU32) -> Quer
         let second = timeout(patience(&first).unwrap_or(LIMIT), v6).await.unwrap_or(QueryOutcome::Silent(None));
         return joined(first, second);
     }
-    // The IPv4 address comes first where both are there: see `dial` for the order in which they are tried.
+    // IPv4 addresses come first if there are both; `dial` decides the order of connecting.
     tokio::select! {
         first = &mut v4 => {
             let second = late(patience(&first), &mut v6).await;
@@ -118,7 +118,7 @@ async fn both(full: &str, settings: &Settings, queries_sent: &AtomicU32) -> Quer
     }
 }
 
-/// How long the other family is waited for; none: for as long as its servers have.
+/// How long to wait for the other family; none: for the timeouts of the servers.
 const fn patience(outcome: &QueryOutcome) -> Option<Duration> {
     match outcome {
         QueryOutcome::Answered(DnsResult::Addresses(_), _) => Some(GRACE),
@@ -134,7 +134,7 @@ async fn late(patience: Option<Duration>, other: impl Future<Output = QueryOutco
     }
 }
 
-/// What two families say together: addresses before all, then what is sure.
+/// Combines the results of both families: addresses first, then definite answers.
 fn joined(v4: QueryOutcome, v6: QueryOutcome) -> QueryOutcome {
     match (v4, v6) {
         (QueryOutcome::Answered(DnsResult::Addresses(mut found), server), QueryOutcome::Answered(DnsResult::Addresses(more), _)) => {
@@ -146,7 +146,7 @@ fn joined(v4: QueryOutcome, v6: QueryOutcome) -> QueryOutcome {
         (ours @ QueryOutcome::Internal(_), _) | (_, ours @ QueryOutcome::Internal(_)) => ours,
         (refused @ QueryOutcome::Answered(DnsResult::Refused(_), _), _)
         | (_, refused @ QueryOutcome::Answered(DnsResult::Refused(_), _)) => refused,
-        // One family says that the name is there.
+        // One family shows that the name exists.
         (nothing @ QueryOutcome::Answered(DnsResult::Nothing, _), _) | (_, nothing @ QueryOutcome::Answered(DnsResult::Nothing, _)) => {
             nothing
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_name_is_not_asked_for() {
+    fn what_cannot_be_a_name_is_not_queried() {
         for good in ["db", "DB.Example.", "_sip.x-y", &"a".repeat(63)] {
             assert_eq!(checked(good), Ok(good.to_ascii_lowercase()));
         }

@@ -1,4 +1,4 @@
-//! What is known from name servers: one lookup of a name at a time for all who ask, and a budget of questions for each name.
+//! Shared lookups: one lookup of a name at a time for all callers, and a budget of queries for each name.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,37 +13,38 @@ use super::LookupError;
 use super::resolv::Settings;
 use super::search::look;
 
-/// What one question costs of a name's time: 10 questions a second, retries and both families together.
+/// The cost of one query: 10 queries per second and name, including retries and both families.
 const PRICE: Duration = Duration::from_millis(100);
 
-/// So much may be asked ahead, so that a name that comes a moment late is noticed a moment later.
+/// How much of the budget may be used in advance, so that a name that appears a little late is found quickly.
 const AHEAD: Duration = Duration::from_secs(1);
 
-/// Once so many names are known, those that nobody has asked for lately are forgotten.
+/// The number of names after which those that were not used recently are forgotten.
 const MANY: usize = 256;
 
-/// What a lookup yields.
+/// The result of a lookup.
 type Known = Result<Arc<[IpAddr]>, LookupError>;
 
-/// A name that was asked for.
+/// A name that was looked up.
 #[derive(Debug)]
 struct Entry {
-    /// The last lookup; none in it while it goes on.
+    /// The last lookup; its value is none while it runs.
     lookup: watch::Receiver<Option<Known>>,
-    /// Until when the questions so far are paid for.
+    /// Until when the queries so far use up the budget.
     paid: Instant,
-    /// By which settings it was looked for.
+    /// The settings of that lookup.
     settings: Arc<Settings>,
 }
 
-/// All names that were asked for.
+/// All names that were looked up.
 #[derive(Debug, Default)]
 pub(super) struct Shared(Mutex<HashMap<String, Entry>>);
 
 impl Shared {
-    /// The addresses of a name; the last answer stands until the name's budget allows to ask again.
+    /// The addresses of a name; the last result is used until the name's budget allows another lookup.
     ///
-    /// A lookup belongs to the runtime of who asked first. It goes on when that one gives up, and others look again when that runtime ends.
+    /// A lookup runs on the runtime of its first caller. It continues if that caller gives up; if that runtime ends, other callers start it
+    /// again.
     pub(super) async fn addresses(self: &Arc<Self>, name: &str, settings: &Arc<Settings>) -> Known {
         for _ in 0..3 {
             let mut lookup = self.lookup(name, settings);
@@ -62,7 +63,7 @@ impl Shared {
         let known = names.get(name);
         if let Some(entry) = known.filter(|entry| entry.settings == *settings) {
             let over = entry.lookup.borrow().is_some();
-            // Its sender is gone once it is over, and gone without a result where its runtime ended.
+            // The sender is dropped at the end of the lookup, and without a result if its runtime ended.
             let goes_on = !over && entry.lookup.has_changed().is_ok();
             if goes_on || (over && entry.paid > now + AHEAD) {
                 return entry.lookup.clone();

@@ -1,4 +1,4 @@
-//! Names resolved by files of one's own and name servers that answer as they like.
+//! Names resolved with test files and name servers that answer as the test specifies.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// What is answered: a code and addresses; none: nothing.
+/// The answer: a code and addresses; none: no answer.
 type Rule = Option<(u8, Vec<IpAddr>)>;
 
-/// A name server on a port of its own, for as long as the runtime lives.
+/// A name server on its own port, as long as the runtime lives.
 #[derive(Clone, Default)]
 struct Server {
-    /// By the name and whether IPv6 is asked for; anything else is NXDOMAIN.
+    /// By the name and whether IPv6 is queried; anything else is NXDOMAIN.
     rules: Arc<BTreeMap<(&'static str, bool), Rule>>,
-    /// The questions so far.
+    /// The queries so far.
     queries: Arc<Mutex<Vec<String>>>,
 }
 
@@ -28,7 +28,7 @@ impl Server {
         Self { rules: Arc::new(rules), queries: Arc::default() }
     }
 
-    /// Answers a question; over UDP without what does not fit.
+    /// Answers a query; over UDP without the part that does not fit.
     fn answer(&self, question: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let end = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap();
         let (mut name, mut at) = (String::new(), 12);
@@ -56,9 +56,9 @@ impl Server {
         Some(bytes)
     }
 
-    /// Names that are resolved by this server alone, and by these lines of resolv.conf and hosts.
+    /// Names that are resolved only by this server, with these lines of resolv.conf and hosts.
     async fn names(&self, resolv: &str, hosts: &str) -> Names {
-        // A port that is free over UDP is as a rule free over TCP, too.
+        // A port that is free for UDP is usually free for TCP, too.
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
@@ -118,7 +118,7 @@ async fn found(names: &Names, host: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn numbers_hosts_and_localhost_ask_nobody() {
+async fn numbers_hosts_and_localhost_send_no_query() {
     let server = Server::default();
     let names = server.names("", "10.0.0.9 Db\n").await;
     assert_eq!(found(&names, "10.0.0.1").await, ["10.0.0.1:7"]);
@@ -142,7 +142,7 @@ async fn either_family_is_enough_whatever_comes_of_the_other() {
 }
 
 #[tokio::test]
-async fn the_search_goes_on_over_what_is_not_there() {
+async fn the_search_continues_after_missing_names() {
     for first in [code(3), ok(&[]), code(2), code(5)] {
         let rules = [("db.a", false, first.clone()), ("db.a", true, first), ("db.b", false, ok(&["10.0.0.2"])), ("db.b", true, ok(&[]))];
         assert_eq!(found(&Server::new(&rules).names("search a b\n", "").await, "db").await, ["10.0.0.2:7"]);
@@ -150,7 +150,7 @@ async fn the_search_goes_on_over_what_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_fit_is_asked_for_over_tcp() {
+async fn an_answer_that_does_not_fit_is_queried_over_tcp() {
     let many: Vec<String> = (1..=40).map(|n| format!("10.0.0.{n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let server = Server::new(&[("db", false, ok(&many)), ("db", true, ok(&[]))]);
@@ -162,7 +162,7 @@ async fn an_answer_that_does_not_fit_is_asked_for_over_tcp() {
 }
 
 #[tokio::test]
-async fn why_there_is_no_address_is_told() {
+async fn the_reason_for_a_missing_address_is_reported() {
     let server = Server::new(&[("none", false, ok(&[])), ("sick.a", false, code(2)), ("sick.a", true, code(2))]);
     let names = server.names("search a\n", "").await;
     for (host, words) in [
@@ -180,7 +180,7 @@ async fn a_server_that_is_not_there_or_silent_is_passed_over() {
     let server = Server::new(&[("db", false, ok(&["10.0.0.1"]))]);
     let names = server.names("", "").await;
     let good = names.resolv.get().servers[0];
-    // Bound, and nobody reads from it.
+    // Bound, and never read.
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for first in ["127.0.0.1:1".parse().unwrap(), silent.local_addr().unwrap()] {
         let settings = Settings { servers: vec![first, good], ..Settings::parse("", 53) };
@@ -203,12 +203,12 @@ async fn a_name_that_is_missing_costs_ten_questions_a_second() {
         assert!(names.resolve("db", 7).await.is_err());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Two seconds, one ahead, and what the last lookup overdraws.
+    // Two seconds, one in advance, and the overdraft of the last lookup.
     assert!((16..=40).contains(&server.count()), "{}", server.count());
 }
 
 #[tokio::test]
-async fn those_who_ask_for_one_name_share_its_lookup() {
+async fn concurrent_lookups_of_one_name_are_shared() {
     let server = Server::new(&[("db", false, ok(&["10.0.0.1"])), ("db", true, ok(&[]))]);
     let names = Arc::new(server.names("", "").await);
     let mut asking = tokio::task::JoinSet::new();

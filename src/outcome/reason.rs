@@ -1,58 +1,58 @@
-//! Why a probe failed in words that are true where those of its kind alone would not be.
+//! More exact texts for a failed probe where the text of its kind would be misleading.
 
 use super::ErrorKind;
 
-/// What happened within a kind that covers several things. Only the log, the command line and authorized readers are told.
+/// The detail within a kind that covers several. It is shown only in the log, on the command line and to authorized readers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// What the kind says.
+    /// The text of the kind.
     #[default]
     Plain,
-    /// The peer took the connection and closed it in place of an answer.
+    /// The peer accepted the connection and closed it without an answer.
     Closed,
     /// There is no unix socket at the path.
     NoSocket,
-    /// The unix socket is there, and nobody takes connections from it.
+    /// The unix socket exists, but no process accepts connections on it.
     Deserted,
-    /// The server is there, and the database is not.
+    /// The server is reachable, but the database does not exist.
     NoDatabase,
-    /// The file system has less room than is wanted.
+    /// The file system has less free space than required.
     NoRoom,
-    /// Fewer instances are ready than are wanted.
+    /// Fewer instances are ready than required.
     TooFew,
     /// The status is right, but the body is not.
     Body,
-    /// The server, or the role, has all the connections that it may have.
+    /// The server, or the role, has reached its limit of connections.
     Full,
-    /// It is not asked, because nothing was configured for it.
+    /// It is not called, because it has no key or account.
     NotConfigured,
-    /// It is not asked, because what it would be asked for is not there.
+    /// It is not called, because the data that it needs does not exist.
     Skipped,
 }
 
-/// A kind and what happened within it.
+/// A kind and the detail within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// The kind.
     pub kind: ErrorKind,
-    /// What happened within it.
+    /// The detail within it.
     pub detail: Detail,
 }
 
 impl From<ErrorKind> for Reason {
-    /// Nothing but the kind is known.
+    /// Only the kind is known.
     fn from(kind: ErrorKind) -> Self {
         Self { kind, detail: Detail::Plain }
     }
 }
 
 impl Reason {
-    /// Whether the peer is there and refuses who asks or what is asked for, so that waiting alone will not help.
+    /// Whether the peer is reachable and refuses the login or the request, so that waiting does not help.
     pub const fn is_refusal(self) -> bool {
         matches!(self.kind, ErrorKind::Auth) || matches!(self.detail, Detail::NoDatabase)
     }
 
-    /// What happened, in 22 characters at most: a column of `wait` is as wide.
+    /// The detail in at most 22 characters, the width of a column of `wait`.
     pub const fn words(self) -> &'static str {
         match self.detail {
             Detail::Plain | Detail::Deserted => self.kind.public(),
@@ -68,19 +68,19 @@ impl Reason {
         }
     }
 
-    /// What a person should look at.
+    /// What to check.
     pub const fn advice(self) -> &'static str {
         match self.detail {
             Detail::Plain => self.kind.advice(),
             Detail::Closed => "check that the server behind this port is up and speaks the expected protocol",
             Detail::NoSocket => "check the path and that the server is running",
             Detail::Deserted => "check that the server is running and listens on this socket",
-            Detail::NoDatabase => "check its name and create it, or let the migration do so (`missing_database = \"ready\"`)",
-            Detail::NoRoom => "free some space, or ask for less",
+            Detail::NoDatabase => "check its name, create it, or let the migration create it (`missing_database = \"ready\"`)",
+            Detail::NoRoom => "free some space, or require less",
             Detail::TooFew => "check that its instances run and write their heartbeat to this Redis",
-            Detail::Body => "check the url and what is expected of the answer",
-            Detail::NotConfigured => "write the key or the account that it is asked with",
-            Detail::Skipped => "nothing: there is nothing yet that it could be asked for",
+            Detail::Body => "check the url and the expected response",
+            Detail::NotConfigured => "configure its API key or account",
+            Detail::Skipped => "nothing to do: it has no data yet",
             Detail::Full => "close some connections, or raise the limit of the server, the database or the role",
         }
     }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_fit_their_column_and_say_what_the_kind_says_unless_more_is_known() {
+    fn the_words_fit_their_column_and_are_those_of_the_class_unless_more_is_known() {
         for kind in ErrorKind::ALL {
             assert_eq!((Reason::from(kind).words(), Reason::from(kind).advice()), (kind.public(), kind.advice()));
         }

@@ -1,11 +1,11 @@
-//! A command line whose words can be run, and shown without the secrets in them.
+//! A command line whose words can be executed, and printed without the secrets in them.
 
 use std::fmt;
 
 use crate::config::interpolate::Text;
 use crate::secret::scrub;
 
-/// One word of a command line, or one environment value, with a form that may be shown.
+/// One word of a command line, or one environment value, with a printable form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Word {
     value: String,
@@ -13,7 +13,7 @@ pub struct Word {
 }
 
 impl Word {
-    /// A word that holds no secret as far as anybody can tell.
+    /// A word without a known secret.
     pub fn plain(value: impl Into<String>) -> Self {
         let value = value.into();
         let shown = scrub(&value);
@@ -25,7 +25,7 @@ impl Word {
         Self { value: value.into(), shown: scrub(shown) }
     }
 
-    /// The word that a text is, masked where it is secret.
+    /// The word of a text, masked where it is secret.
     pub fn of(text: &Text) -> Self {
         if text.is_secret() { Self::masked(text.value(), &text.shown()) } else { Self::plain(text.value()) }
     }
@@ -35,7 +35,7 @@ impl Word {
         &self.value
     }
 
-    /// The word as it may be shown.
+    /// The printable form of the word.
     pub fn shown(&self) -> &str {
         &self.shown
     }
@@ -69,7 +69,7 @@ impl Argv {
 }
 
 impl fmt::Display for Argv {
-    /// As one would type it in a shell, secrets masked.
+    /// In shell syntax, secrets masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, word) in self.0.iter().enumerate() {
             if index > 0 {

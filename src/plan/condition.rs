@@ -1,4 +1,4 @@
-//! A condition whose answer is not known before it is needed: files may have come by then, and commands are asked.
+//! A condition that is evaluated when it is needed, because it depends on files that may still appear, or on commands.
 
 use std::fmt;
 use std::io::Read;
@@ -12,57 +12,61 @@ use crate::config::source::open_file;
 /// How much of a file is searched for a text.
 const SEARCHED: u64 = 16 << 20;
 
-/// A condition in which everything that was known is folded away.
+/// A condition in which all known parts are already evaluated.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum ConditionPlan {
-    /// It holds whatever else is the case.
+    /// It always holds.
     #[default]
     Always,
-    /// It cannot hold.
+    /// It never holds.
     Never,
-    /// What stands at a path.
+    /// A property of a path.
     Path(PathTest),
-    /// Whether a command ends with 0.
+    /// Whether a command exits with 0.
     Command(Box<ProcessPlan>),
-    /// What must not hold.
+    /// A condition that must not hold.
     Not(Box<Self>),
-    /// What has to hold all.
+    /// Conditions that all have to hold.
     All(Vec<Self>),
-    /// Of which one has to hold.
+    /// Conditions of which one has to hold.
     Any(Vec<Self>),
 }
 
-/// What is tested at a path; links are followed.
+/// A test of a path; links are followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTest {
     /// The path, absolute.
     pub path: PathBuf,
-    /// Whether a directory is wanted there; else anything but one.
+    /// Whether it has to be a directory; otherwise it must not be one.
     pub directory: bool,
-    /// Which of its properties.
+    /// The tested property.
     pub property: PathProperty,
 }
 
 /// A property of a file or of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathProperty {
-    /// It is there.
+    /// It exists.
     Exists,
-    /// There is nothing in it, or it is not there.
+    /// It is empty, or does not exist.
     Empty,
     /// It is a regular file that portcullis may execute.
     Executable,
+    /// Portcullis may read it.
+    Readable,
+    /// Portcullis may write to it.
+    Writable,
     /// The file's text contains this; the directory has an entry of this name.
     Contains(String),
 }
 
 impl ConditionPlan {
-    /// One that is decided.
+    /// A condition that is decided.
     pub const fn of(holds: bool) -> Self {
         if holds { Self::Always } else { Self::Never }
     }
 
-    /// Whether it holds, where that is known already.
+    /// Whether it holds, if that is already known.
     pub const fn constant(&self) -> Option<bool> {
         match self {
             Self::Always => Some(true),
@@ -71,7 +75,7 @@ impl ConditionPlan {
         }
     }
 
-    /// Whether it is known already.
+    /// Whether it is already known.
     pub const fn is_constant(&self) -> bool {
         self.constant().is_some()
     }
@@ -111,8 +115,8 @@ impl ConditionPlan {
         }
     }
 
-    /// Whether it holds now; `run` says whether a command ends with 0. It reads the file system and blocks: never on the thread that owns
-    /// the signals. What comes after the answer is known is not looked at.
+    /// Whether it holds now; `run` says whether a command exits with 0. It reads the file system and blocks: never call it on the thread that owns
+    /// the signals. Evaluation stops as soon as the result is known.
     pub fn holds(&self, run: &mut dyn FnMut(&ProcessPlan) -> bool) -> bool {
         match self {
             Self::Always => true,
@@ -125,7 +129,7 @@ impl ConditionPlan {
         }
     }
 
-    /// The commands that may be asked.
+    /// The commands that may run.
     pub fn commands(&self) -> Vec<&ProcessPlan> {
         match self {
             Self::Command(process) => vec![process],
@@ -146,6 +150,8 @@ impl PathTest {
             PathProperty::Empty if self.directory => std::fs::read_dir(&self.path).map_or(true, |mut entries| entries.next().is_none()),
             PathProperty::Empty => found.is_none_or(|found| found.len() == 0),
             PathProperty::Executable => is_regular && eaccess(&self.path, AccessFlags::X_OK).is_ok(),
+            PathProperty::Readable => found.is_some() && eaccess(&self.path, AccessFlags::R_OK).is_ok(),
+            PathProperty::Writable => found.is_some() && eaccess(&self.path, AccessFlags::W_OK).is_ok(),
             PathProperty::Contains(name) if self.directory => {
                 found.is_some() && std::fs::read_dir(&self.path).is_ok_and(|mut entries| entries.any(|entry| is_named(entry, name)))
             }
@@ -158,7 +164,7 @@ fn is_named(entry: std::io::Result<std::fs::DirEntry>, name: &str) -> bool {
     entry.is_ok_and(|entry| entry.file_name() == name)
 }
 
-/// Whether a file has these bytes in what is searched of it.
+/// Whether the searched part of a file contains these bytes.
 fn contains(path: &Path, wanted: &[u8]) -> std::io::Result<bool> {
     if wanted.is_empty() {
         return Ok(true);
@@ -173,7 +179,7 @@ fn contains(path: &Path, wanted: &[u8]) -> std::io::Result<bool> {
         if window.windows(wanted.len()).any(|found| found == wanted) {
             return Ok(true);
         }
-        // What may be the beginning of it stays.
+        // The end of the block may be the beginning of the text, so it is kept.
         let kept = window.len().min(wanted.len() - 1);
         window.drain(..window.len() - kept);
     }
@@ -217,9 +223,11 @@ impl PathTest {
             PathProperty::Exists => f.write_str("does not exist"),
             PathProperty::Empty => write!(f, "is{not} empty"),
             PathProperty::Executable => write!(f, "is{not} executable"),
+            PathProperty::Readable => write!(f, "is{not} readable"),
+            PathProperty::Writable => write!(f, "is{not} writable"),
             // The text may be what is nobody's business.
-            PathProperty::Contains(_) if holds => f.write_str("contains what is wanted"),
-            PathProperty::Contains(_) => f.write_str("does not contain what is wanted"),
+            PathProperty::Contains(_) if holds => f.write_str("contains the expected text"),
+            PathProperty::Contains(_) => f.write_str("does not contain the expected text"),
         }
     }
 }
@@ -234,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_folded_away_and_what_is_not_is_asked_in_order_until_the_answer_is_known() {
+    fn known_parts_are_folded_and_the_rest_is_evaluated_in_order_until_the_result_is_known() {
         let command = |name: &str| ConditionPlan::Command(Box::new(ProcessPlan::new(Argv::new(vec![Word::plain(name)]).unwrap())));
         let (always, never) = (ConditionPlan::Always, ConditionPlan::Never);
         assert_eq!(ConditionPlan::all([always.clone(), command("a")]), command("a"));
@@ -257,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_looked_at_when_they_are_asked_for() {
+    fn paths_are_examined_when_they_are_needed() {
         let base = std::env::temp_dir().join(format!("portcullis-condition-{}", std::process::id()));
         let (file, directory) = (base.join("file"), base.join("directory"));
         let holds = |at: &Path, is_directory, property: &PathProperty| path(at, is_directory, property.clone()).holds(&mut |_| false);

@@ -1,4 +1,4 @@
-//! A file of the start: what is done with it, whose it is then, and what may be done with it.
+//! A file of the start: its contents, owner and permissions.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,90 +9,90 @@ use crate::config::interpolate::Text;
 use crate::config::source::Environment;
 pub use crate::config::values::FileMode;
 
-/// A file, a directory or a link, and how it has to be.
+/// A file, a directory or a link, and its required state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilePlan {
-    /// Where it is; an absolute path.
+    /// Its absolute path.
     pub path: PathBuf,
     /// What is done with it.
     pub action: FileAction,
-    /// Whose it is then; its creator's, or that of what was there, when none.
+    /// Its owner; none: that of the existing file, else the creator.
     pub owner: Option<Owner>,
-    /// What may be done with it; as usual, or as with what was there, when none.
+    /// Its permissions; none: those of the existing file, else the usual ones.
     pub mode: Option<FileMode>,
-    /// Whether owner and mode hold for everything below it, too.
+    /// Whether owner and mode also apply to everything below it.
     pub recursive: bool,
-    /// Whether what is there stays as it is.
+    /// Whether an existing file is left unchanged.
     pub keep: bool,
-    /// Whether only its owner may read it; none: where a secret goes in.
+    /// Whether only its owner may read it; none: if it contains a secret.
     pub secret: Option<bool>,
-    /// To whom a file belongs into which a secret went and which names no owner: the user of the process.
+    /// The owner of a file that contains a secret and has no `owner`: the user of the process.
     pub reader: Option<Owner>,
 }
 
 /// What is done with a file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FileAction {
-    /// It gets this text.
+    /// Write this text.
     Write {
-        /// The text, or where it comes from.
+        /// The text, or its source.
         text: FileText,
-        /// Whether it is added to what is there, unless it is in it already.
+        /// Whether it is appended to the existing file, unless the file contains it already.
         append: bool,
-        /// What is replaced in it.
+        /// The replacements in it.
         replace: Vec<Replacement>,
     },
-    /// It becomes a copy of this file or tree.
+    /// Copy this file or tree.
     Copy {
-        /// What is copied.
+        /// The source.
         from: PathBuf,
-        /// Whether what the source lacks goes.
+        /// Whether entries that the source does not have are deleted.
         delete: bool,
-        /// What is neither copied nor deleted: names, or paths below the source that begin with a `/`, with `*` for any text.
+        /// Entries that are neither copied nor deleted: names, or paths below the source that begin with a `/`; `*` matches any text.
         exclude: Vec<String>,
-        /// What is replaced in it; a file is wanted then.
+        /// The replacements in it; the source then has to be a file.
         replace: Vec<Replacement>,
     },
-    /// It is a directory.
+    /// Create a directory.
     Directory,
-    /// It is a symbolic link to this.
+    /// Create a symbolic link to this.
     Link(PathBuf),
-    /// It is not there, nor anything below it.
+    /// Remove it, with everything below it.
     Remove,
-    /// It is there; this is replaced in it, and it gets its owner and its mode.
+    /// Change an existing file: these replacements, its owner and its mode.
     Change(Vec<Replacement>),
 }
 
-/// Where the text of a file comes from.
+/// The source of the text of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FileText {
     /// The configuration.
     Content(Text),
-    /// A file, which is read when its turn has come.
+    /// A file, which is read when the entry is applied.
     Template {
         /// The file.
         from: PathBuf,
         /// The variables that are replaced in it; none: all, by the grammar of the configuration.
         variables: Option<Vec<String>>,
-        /// What one becomes that is unset, where all are replaced.
+        /// How an unset one is replaced, if all are replaced.
         unset: Unset,
-        /// What they are.
+        /// Their values.
         values: Values,
     },
 }
 
-/// A text that takes the place of another one.
+/// A replacement of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replacement {
-    /// What is looked for; not empty.
+    /// The text to replace; not empty.
     pub from: String,
-    /// What takes its place.
+    /// The replacement.
     pub to: Text,
     /// Whether it may be missing.
     pub optional: bool,
 }
 
-/// Whose something is; what is none stays.
+/// An owner; a part that is none is not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The user's number.
@@ -101,7 +101,7 @@ pub struct Owner {
     pub gid: Option<u32>,
 }
 
-/// The environment that a template is rendered with; printing it shows nothing.
+/// The environment for rendering a template; printing it shows nothing.
 #[derive(Clone)]
 pub struct Values(pub Arc<Environment>);
 
@@ -127,7 +127,7 @@ impl fmt::Display for Owner {
 }
 
 impl fmt::Display for FilePlan {
-    /// What is done with it in one line, without a text that goes into it.
+    /// The action in one line, without the contents.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, action, owner, mode, recursive, keep, .. } = self;
         write!(f, "{}", path.display())?;

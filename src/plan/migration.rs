@@ -1,4 +1,4 @@
-//! The migration's part of a plan: the command, the questions about it, and the lock that keeps other replicas out.
+//! The migration's part of a plan: the command, its checks, and the lock against other replicas.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,40 +6,43 @@ use std::time::Duration;
 pub use crate::config::migration::Orphans;
 
 use super::target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget};
-use super::{Plan, ProcessPlan};
+use super::{ConditionPlan, Plan, ProcessPlan};
 
-/// Run this command once across all replicas.
+/// A command that runs once for all replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MigrationPlan {
     /// The command.
     pub process: ProcessPlan,
-    /// Whether this mode only waits until another one has migrated; there is a check then.
+    /// Whether there is a migration at all, as it turns out when its turn has come.
+    pub condition: ConditionPlan,
+    /// Whether this mode only waits until another replica has migrated; it then has a check.
     pub waits: bool,
-    /// Asks whether there is anything to do, before and under the lock.
+    /// Checks whether there is anything to do, before and under the lock.
     pub check: Option<SchemaCheck>,
-    /// Asks under the lock whether the command has done what it should.
+    /// Checks under the lock whether the command has done what it should.
     pub verify: Option<SchemaCheck>,
-    /// What keeps other replicas out meanwhile.
+    /// The lock against other replicas.
     pub lock: LockPlan,
-    /// A key in Redis that is held as well, to keep out containers that migrate by themselves.
+    /// A key in Redis that is held as well, against containers that migrate without portcullis.
     pub second: Option<SecondLock>,
-    /// How long to queue for the lock (exit 75 after it).
+    /// How long to wait for the lock (exit 75 afterwards).
     pub lock_timeout: Duration,
-    /// How long the command may run (exit 124 after it); zero: no limit.
+    /// How long the command may run (exit 124 afterwards); zero: no limit.
     pub timeout: Duration,
-    /// Whether a command that has lost its lock goes on; else it is stopped (exit 76).
+    /// Whether a command that has lost its lock continues; otherwise it is stopped (exit 76).
     pub unlocked: bool,
-    /// What is done about sessions that an earlier migration left in the database.
+    /// What happens to sessions that an earlier migration left in the database.
     pub orphans: Orphans,
-    /// How often a command that failed is run again, under the same lock.
+    /// How often a failed command is run again, under the same lock.
     pub retries: u32,
 }
 
 impl MigrationPlan {
-    /// A command under the defaults.
+    /// A command with the default settings.
     pub fn new(process: ProcessPlan, lock: LockPlan) -> Self {
         Self {
             process,
+            condition: ConditionPlan::Always,
             waits: false,
             check: None,
             verify: None,
@@ -54,27 +57,27 @@ impl MigrationPlan {
     }
 }
 
-/// Asks how the schema stands: 0 is as it should be, 2 is ahead of this replica, anything else is work to do.
+/// Checks the schema: 0 is up to date, 2 is ahead of this replica, anything else is work to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SchemaCheck {
-    /// A statement; the first value of its first row answers.
+    /// A statement; the first value of its first row is the result.
     Sql(String),
-    /// A command; its exit status answers.
+    /// A command; its exit status is the result.
     Command(Box<ProcessPlan>),
 }
 
-/// What keeps other replicas out while one migrates.
+/// The lock against other replicas while one migrates.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LockPlan {
-    /// A PostgreSQL advisory lock with this key, on a connection of its own.
+    /// A PostgreSQL advisory lock with this key, on a separate connection.
     Postgres {
         /// The database that holds the lock.
         target: PostgresTarget,
         /// The 64-bit key: derived from the lock's name, or another tool's.
         key: i64,
-        /// What the names of the lock's sessions bear, so that those of one lock can be told from another's.
+        /// A part of the names of the lock's sessions, to distinguish those of different locks.
         tag: u32,
-        /// The database that is migrated, where it may not be there yet and the lock is in another one.
+        /// The migrated database, if it may not exist yet and the lock is in another one.
         migrated: Option<PostgresTarget>,
     },
     /// A row of a table, for servers like PostgreSQL without advisory locks.
@@ -90,54 +93,54 @@ pub enum LockPlan {
     Mysql {
         /// The database that is migrated.
         target: MysqlTarget,
-        /// The lock's name, which is the whole server's.
+        /// The lock's name, unique on the whole server.
         name: String,
-        /// The database that is migrated, where it may not be there yet and the lock's session names none.
+        /// The migrated database, if it may not exist yet and the lock's session uses none.
         migrated: Option<MysqlTarget>,
     },
     /// A lock on this file (`flock(2)`): replicas of one host, one volume.
     File(PathBuf),
-    /// A key in Redis that expires: not fenced, so only where nothing better is to be had.
+    /// A key in Redis that expires. It has no fencing, so use it only if nothing better is available.
     Redis {
         /// The Redis that holds the lock.
         target: RedisTarget,
         /// The key.
         key: String,
     },
-    /// Nothing: the operator knows that there is one replica.
+    /// No lock: the operator guarantees that there is only one replica.
     None,
 }
 
-/// The lock of steps, where there is no migration that has the same.
+/// The lock of steps, if no migration has the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HoldPlan {
-    /// What keeps other replicas out.
+    /// The lock against other replicas.
     pub lock: LockPlan,
     /// A key in Redis that is held as well.
     pub second: Option<SecondLock>,
-    /// How long to queue for the lock (exit 75 after it).
+    /// How long to wait for the lock (exit 75 afterwards).
     pub lock_timeout: Duration,
-    /// Whether a command that has lost its lock goes on; else it is stopped (exit 76).
+    /// Whether a command that has lost its lock continues; otherwise it is stopped (exit 76).
     pub unlocked: bool,
-    /// What is done about sessions that an earlier command left in the database.
+    /// What happens to sessions that an earlier command left in the database.
     pub orphans: Orphans,
 }
 
-/// What the keeper of the one lock of a start is to know.
+/// The settings for the keeper of a start's lock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeeperPlan {
     /// The lock.
     pub hold: HoldPlan,
-    /// Whether the migration is another mode's.
+    /// Whether another mode runs the migration.
     pub waits: bool,
-    /// The statement that says whether there is anything to migrate.
+    /// The statement that checks whether there is anything to migrate.
     pub check: Option<String>,
-    /// The statement that says whether the migration has done what it should.
+    /// The statement that checks whether the migration has done what it should.
     pub verify: Option<String>,
 }
 
 impl MigrationPlan {
-    /// What keeps its lock.
+    /// The settings for the keeper of its lock.
     pub fn keeper(&self) -> KeeperPlan {
         let statement = |question: &Option<SchemaCheck>| match question {
             Some(SchemaCheck::Sql(statement)) => Some(statement.clone()),
@@ -159,7 +162,7 @@ impl MigrationPlan {
 }
 
 impl Plan {
-    /// What keeps the one lock of this start; none where nothing wants one.
+    /// The settings for the keeper of this start's lock; none if nothing needs a lock.
     pub fn keeper(&self) -> Option<KeeperPlan> {
         let of_migration = self.migration.as_ref().map(MigrationPlan::keeper);
         match (of_migration, self.step_lock.clone()) {
@@ -169,13 +172,13 @@ impl Plan {
         }
     }
 
-    /// Whether what has lost its lock goes on; else it is stopped.
+    /// Whether a command that has lost its lock continues; otherwise it is stopped.
     pub fn goes_on_unlocked(&self) -> bool {
         self.migration.as_ref().map_or_else(|| self.step_lock.as_ref().is_some_and(|hold| hold.unlocked), |migration| migration.unlocked)
     }
 }
 
-/// A key in Redis as redis-py's `Lock` takes it.
+/// A key in Redis in the way of redis-py's `Lock`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecondLock {
     /// The Redis that holds it.
@@ -185,7 +188,7 @@ pub struct SecondLock {
 }
 
 impl LockPlan {
-    /// The kind's word in health answers; none without a lock.
+    /// The name of the kind in health responses; none without a lock.
     pub const fn word(&self) -> Option<&'static str> {
         match self {
             Self::Postgres { .. } => Some("postgres"),

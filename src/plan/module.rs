@@ -1,44 +1,44 @@
-//! A module: a further process beside the main one, when it starts, and what becomes of the whole when it does not run.
+//! A module: a further process beside the main one, when it starts, and what its end means for the container.
 
 use super::process::ProcessPlan;
 use super::{Affects, CheckId, Plan};
 pub use crate::config::module::{ModuleStart, OnExit};
 
-/// The number of a module within a run. It is given once: a module that is taken away leaves its number unused.
+/// The number of a module within a run. It is used once: the number of a removed module stays unused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModuleId(pub u32);
 
-/// A module's orders.
+/// The plan of a module.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModulePlan {
     /// Its number.
     pub id: ModuleId,
-    /// Its name, `executor-0` where the configuration asks for several instances of `executor`.
+    /// Its name, for example `executor-0` if the configuration sets several instances of `executor`.
     pub name: String,
-    /// The name that the configuration gives it and all its instances.
+    /// The name in the configuration, shared by all its instances.
     pub table: String,
-    /// Its version, for people; empty when nobody says one.
+    /// Its version, for display; empty if unknown.
     pub version: String,
-    /// Where its pages are, for people; empty without.
+    /// The path of its web pages, for display; empty if it has none.
     pub web_path: String,
-    /// Its command; its startup check and whether it is started again are part of it.
+    /// Its command, including its startup check and its restart settings.
     pub process: ProcessPlan,
     /// When it is started.
     pub start: ModuleStart,
-    /// Who has to be up before it is started.
+    /// The processes that have to be up before it is started.
     pub after: Vec<Predecessor>,
     /// Whether its start counts for the status.
     pub counts: bool,
-    /// What its running counts for, and so its end.
+    /// What its running state, and so its end, counts for.
     pub affects: Affects,
-    /// Its own checks while it runs, besides the process itself: their places in [`Plan::checks`](super::Plan::checks).
+    /// Its own checks while it runs, besides the process itself: their indices in [`Plan::checks`](super::Plan::checks).
     pub checks: Vec<CheckId>,
-    /// What its end for good means for the whole.
+    /// What its final end means for the container.
     pub on_exit: OnExit,
 }
 
 impl ModulePlan {
-    /// A module of this name and command under the defaults of one that starts with the process.
+    /// A module of this name and command with the default settings of one that starts with the process.
     pub fn new(id: ModuleId, name: &str, process: ProcessPlan) -> Self {
         Self {
             id,
@@ -57,7 +57,7 @@ impl ModulePlan {
     }
 }
 
-/// Who has to be up before a module is started.
+/// A process that has to be up before a module is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Predecessor {
     /// The main process, its startup check passed.

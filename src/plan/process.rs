@@ -1,4 +1,4 @@
-//! A command: what it finds around it, how it is asked to stop, and whether it is started again.
+//! A command: its environment, how it is stopped, and whether it is restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,35 +17,35 @@ pub struct ProcessPlan {
     pub argv: Argv,
     /// Variables set for it on top of portcullis' own environment.
     pub env: Vec<(String, Word)>,
-    /// Variables of portcullis' own environment that it does not get.
+    /// Variables of portcullis' own environment that are not passed on.
     pub env_remove: Vec<String>,
-    /// What else it finds around it.
+    /// Its other attributes: user, directory, limits and so on.
     pub attributes: ProcessAttributes,
-    /// The name before each line of its output; none: it writes to our own streams itself, or as if it did.
+    /// The name before each line of its output; none: its output is not changed.
     pub label: Option<String>,
-    /// The startup check: it is starting until this passes.
+    /// The startup check: the process is starting until this passes.
     pub started: Option<StartedPlan>,
-    /// Which signals it gets, and who else does.
+    /// Which signals it gets, and whether its group gets them.
     pub signals: SignalPlan,
-    /// The signal that asks it to stop, in place of the one that asked portcullis; its number, 1 to 64.
+    /// The number of its stop signal, 1 to 64; none: the signal that portcullis received.
     pub stop_signal: Option<i32>,
-    /// From that signal to KILL, for it and everything it leaves behind.
+    /// The time from that signal to KILL, for it and its leftovers.
     pub stop_timeout: Duration,
-    /// How long it is not ready before that signal is sent.
+    /// How long it is not ready before its stop signal is sent.
     pub drain_delay: Duration,
-    /// Exit codes that become 0 after a stop that was asked for.
+    /// Exit codes that become 0 after a requested stop.
     pub success_codes: BTreeSet<u8>,
-    /// Whether it is started again.
+    /// Whether it is restarted.
     pub restart: RestartPlan,
-    /// How often it has to send `WATCHDOG=1`; none: it has not.
+    /// How often it has to send `WATCHDOG=1`; none: there is no watchdog.
     pub watchdog: Option<Duration>,
 }
 
 impl ProcessPlan {
-    /// From the stop signal to KILL where nothing else is said.
+    /// The default time from the stop signal to KILL.
     pub const STOP_TIMEOUT: Duration = Duration::from_millis(STOP_TIMEOUT);
 
-    /// The same command beside the process: with nothing to read, never in the terminal's foreground, and gone when we are.
+    /// The same command beside the process: with empty standard input, never in the terminal's foreground, and killed if portcullis dies.
     #[must_use]
     pub const fn aside(mut self) -> Self {
         self.attributes.aside = true;
@@ -53,7 +53,8 @@ impl ProcessPlan {
         self
     }
 
-    /// The same command as a module: with nothing to read, never in the terminal's foreground, and by default gone when we are.
+    /// The same command as a module: with empty standard input, never in the terminal's foreground, and by default killed if portcullis
+    /// dies.
     #[must_use]
     pub const fn beside(mut self) -> Self {
         self.attributes.aside = true;
@@ -63,7 +64,7 @@ impl ProcessPlan {
         self
     }
 
-    /// The text in the process' own output by which it is up; none where something else says so.
+    /// The text in its output that shows that it is up; none if something else does.
     pub fn awaited_line(&self) -> Option<&Word> {
         match self.started.as_ref().map(|started| &started.sign) {
             Some(StartSign::Line(text)) => Some(text),
@@ -99,18 +100,18 @@ impl ProcessPlan {
 /// The startup check of a mode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartedPlan {
-    /// How the start is known to be through.
+    /// How the end of the start is detected.
     pub sign: StartSign,
     /// How long the start may take before it has failed (exit 69).
     pub within: Duration,
 }
 
-/// How the start is known to be through.
+/// How the end of the start is detected.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StartSign {
-    /// This target answers.
+    /// This target is ready.
     Answers {
-        /// What is asked.
+        /// The target.
         target: Box<Target>,
         /// How long one run may take.
         timeout: Duration,
@@ -123,22 +124,22 @@ pub enum StartSign {
     Line(Word),
 }
 
-/// What a process finds around it, besides its environment.
+/// The attributes of a process besides its environment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProcessAttributes {
-    /// Who it is; portcullis' own user when none.
+    /// Its user; none: the user of portcullis.
     pub user: Option<Credentials>,
-    /// Where it starts; portcullis' own working directory when none.
+    /// Its working directory; none: that of portcullis.
     pub directory: Option<PathBuf>,
     /// Its file mode creation mask.
     pub umask: Option<u32>,
     /// Its resource limits: `RLIMIT_…` of the kernel, soft, hard.
     pub limits: Vec<(u32, u64, u64)>,
-    /// Whether set-user-ID programs give it nothing.
+    /// Whether set-user-ID programs give it no further privileges.
     pub no_new_privileges: bool,
-    /// The signal it gets should portcullis die; 0: none.
+    /// The signal that it gets if portcullis dies; 0: none.
     pub parent_death_signal: i32,
-    /// What it reads on its standard input, where it runs beside the process.
+    /// The contents of its standard input, if it runs beside the process.
     pub input: Option<Word>,
     /// Whether it runs beside the process: with an empty standard input, and never in the terminal's foreground.
     pub aside: bool,
@@ -147,35 +148,35 @@ pub struct ProcessAttributes {
 /// Which signals a process gets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SignalPlan {
-    /// Whether its whole group gets them, as dumb-init does it.
+    /// Whether its whole process group gets them, as with dumb-init.
     pub group: bool,
-    /// Signals that are sent as another one.
+    /// Signals that are sent as another signal.
     pub rewrite: BTreeMap<i32, i32>,
-    /// Signals that nobody gets.
+    /// Signals that are not forwarded.
     pub ignore: BTreeSet<i32>,
     /// Signals that start the stop, besides TERM and INT.
     pub stop_on: BTreeSet<i32>,
-    /// Whether the third request to stop is forwarded like the second; else it kills.
+    /// Whether the third stop request is forwarded like the second; otherwise it kills.
     pub never_kills: bool,
 }
 
-/// Whether and when a process that ended is started again.
+/// Whether and when a process that ended is restarted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestartPlan {
-    /// After which ends.
+    /// After which kinds of end.
     pub policy: RestartPolicy,
-    /// Pause before the first time, before jitter; doubled each time.
+    /// The first pause, before jitter; doubled each time.
     pub delay: Duration,
     /// The longest pause.
     pub longest_delay: Duration,
     /// After running this long the pause is the first one again.
     pub healthy_after: Duration,
-    /// How often at most; 0: without limit.
+    /// The maximum number of restarts in a row; 0: no limit.
     pub limit: u32,
 }
 
 impl RestartPlan {
-    /// What the keys of a process say.
+    /// The values of the keys of a process.
     pub fn of(keys: &ProcessKeys) -> Self {
         Self {
             policy: keys.restart.unwrap_or_default(),

@@ -1,43 +1,43 @@
-//! What a configuration that was read again changes in a run: what can change while it runs, or everything that cannot.
+//! Compares a configuration that was read again with the running plan: the changes to apply, or all differences that cannot be applied.
 
 use std::collections::BTreeSet;
 
 use super::module::Predecessor;
 use super::{CheckId, CheckPlan, HealthPlan, ModuleId, ModulePlan, Plan, ProcessPlan};
 
-/// Numbers that were given once and are no longer used.
+/// Numbers that are no longer used and are not used again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retired {
-    /// Checks whose place in [`Plan::checks`] is not asked any more.
+    /// Indices in [`Plan::checks`] that are no longer probed.
     pub checks: BTreeSet<CheckId>,
-    /// Modules that are stopped for good; their orders stand in [`Plan::modules`] until the next reload.
+    /// Modules that are removed; their plans stay in [`Plan::modules`] until the next reload.
     pub modules: BTreeSet<ModuleId>,
 }
 
-/// A reload that can be done.
+/// A reload that can be applied.
 #[derive(Clone, Debug)]
 pub struct Reload {
-    /// The orders from now on: what is kept keeps its number, what is new or changed has one that nobody had before.
+    /// The new plan: unchanged parts keep their numbers, new or changed ones have numbers that were never used.
     pub plan: Plan,
-    /// What becomes of the modules.
+    /// The changes of modules.
     pub modules: Changes,
-    /// What becomes of the checks of the service.
+    /// The changes of the service's checks.
     pub checks: Changes,
 }
 
-/// Names of what comes, goes and is replaced.
+/// The names of added, removed and changed items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// They are new.
+    /// Added.
     pub added: Vec<String>,
-    /// They are there no longer.
+    /// Removed.
     pub removed: Vec<String>,
-    /// They are not as they were.
+    /// Changed.
     pub changed: Vec<String>,
 }
 
 impl Changes {
-    /// `beat added, reports and mail changed`; none where nothing changes.
+    /// For example `beat added, reports and mail changed`; none if nothing changes.
     pub fn words(&self, what: &str, plural: &str) -> Option<String> {
         let parts = [(&self.added, "added"), (&self.changed, "changed"), (&self.removed, "removed")];
         let parts: Vec<String> = parts
@@ -62,10 +62,10 @@ impl Reload {
         self.modules == Changes::default() && self.checks == Changes::default()
     }
 
-    /// What `read` changes in a run under `running`.
+    /// Compares `read` with the running plan.
     ///
     /// # Errors
-    /// A sentence for each thing that cannot change while it runs; then nothing shall.
+    /// A sentence for each difference that cannot be applied; then nothing is changed.
     pub fn new(running: &Plan, read: Plan) -> Result<Self, Vec<String>> {
         let fixed = fixed(running, &read);
         if !fixed.is_empty() {
@@ -78,8 +78,7 @@ impl Reload {
         Ok(reload)
     }
 
-    /// Gives every check that was read its place: the old one where it is the same, else a new one. The old places that nobody
-    /// wants any more retire.
+    /// Gives every check its index: the old one if it is unchanged, else a new one. Old indices that are no longer used are retired.
     fn place_checks(&mut self, running: &Plan, read: &Plan) -> Vec<CheckId> {
         let mut wanted = BTreeSet::new();
         let mut places = Vec::with_capacity(read.checks.len());
@@ -149,12 +148,12 @@ impl Reload {
     }
 }
 
-/// The checks that are asked, with their places.
+/// The active checks, with their indices.
 fn live_checks(plan: &Plan) -> impl Iterator<Item = (CheckId, &CheckPlan)> {
     plan.checks.iter().enumerate().filter(|(id, _)| !plan.retired.checks.contains(id))
 }
 
-/// The module whose own check this is; none for a check of the service.
+/// The module that the check belongs to; none for a check of the service.
 fn owner(plan: &Plan, check: CheckId) -> Option<&str> {
     plan.modules.iter().find(|module| module.checks.contains(&check)).map(|module| module.name.as_str())
 }
@@ -164,7 +163,7 @@ fn names_of<'p>(plan: &'p Plan, ids: &[ModuleId]) -> Vec<&'p str> {
     ids.iter().filter_map(|id| plan.module(*id)).map(|module| module.name.as_str()).collect()
 }
 
-/// Everything that differs and cannot change while it runs, a sentence each.
+/// One sentence for each difference that cannot change while portcullis runs.
 fn fixed(running: &Plan, read: &Plan) -> Vec<String> {
     let mut changed: Vec<String> = Vec::new();
     let mut compare = |what: &str, same: bool| {
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_stays_and_nothing_is_numbered_twice() {
+    fn unchanged_items_stay_and_no_index_is_used_twice() {
         let first = plan(&[("db", 5), ("cache", 5)], &[("beat", "beat", &[]), ("mail", "mail", &[])]);
         let same = Reload::new(&first, first.clone()).unwrap();
         assert_eq!((same.plan.clone(), same.words()), (first.clone(), "nothing has changed".to_owned()));
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_change_is_told_item_by_item_and_nothing_is_done() {
+    fn impossible_changes_are_reported_item_by_item_and_nothing_is_done() {
         let first = plan(&[("db", 5)], &[]);
         let mut read = plan(&[("db", 7)], &[("beat", "beat", &[])]);
         read.main = Some(ProcessPlan::new(Argv::new(vec![Word::plain("other")]).unwrap()));

@@ -1,8 +1,9 @@
-//! From what an operator wrote to the orders of one run, or to everything that is wrong with it.
+//! Turns the configuration into the plan of one run, or into the list of its errors.
 
 mod arguments;
 mod argv;
 mod around;
+mod bare;
 mod checks;
 mod coherence;
 mod condition;
@@ -11,6 +12,7 @@ mod files;
 mod given;
 mod health;
 mod heartbeat;
+mod items;
 mod migrations;
 mod modes;
 mod modules;
@@ -48,7 +50,7 @@ pub use crate::config::values::process::limit_name;
 pub use health::{HealthAddress, health_address, health_token};
 pub use url_targets::{TlsFlags, heartbeat_location, targets, targets_with};
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunOptions {
     /// `-c`.
@@ -57,24 +59,27 @@ pub struct RunOptions {
     pub preset: Option<String>,
     /// `--mode`.
     pub mode: Option<String>,
-    /// What follows the options.
+    /// The arguments after the options.
     pub arguments: Vec<String>,
-    /// `--exec`: the arguments are a command of one's own, whatever the mode.
+    /// `--exec`: the arguments are an ad-hoc command, whatever the mode.
     pub exec: bool,
-    /// `--wait`: that command waits for the checks first.
+    /// `--wait`: the ad-hoc command waits for the checks first.
     pub wait: bool,
-    /// `--bare`: mode, migration command and init alone.
+    /// `--bare`: only mode, migration command and init.
     pub bare: bool,
-    /// Options that stand for keys.
+    /// Options that set keys.
     pub overrides: Vec<Override>,
 }
 
-/// Resolves everything that one run is to do; reads files and the environment, changes nothing.
+/// Resolves the plan of one run; reads files and the environment, changes nothing.
 pub fn resolve(request: &RunOptions, environment: &Environment) -> Result<Plan, Problems> {
+    if let Some(plan) = bare::plan(request, environment) {
+        return Ok(plan);
+    }
     resolved(request, Context::new(environment)).map(|(plan, _)| plan)
 }
 
-/// The same with what the configuration comes to: every value and where it comes from.
+/// The same, with the effective configuration: every value and its origin.
 pub fn explain(request: &RunOptions, environment: &Environment) -> Result<(Plan, Effective), Problems> {
     resolved(request, Context::new(environment).recording())
 }
@@ -87,7 +92,7 @@ fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effecti
         let root = context.section(tree.clone(), "", None, Depth::Whole);
         (given.arguments, given.variables) = arguments::options(&root, &request.arguments);
     }
-    // What options say stands in `${}` everywhere, above what `[env]` says; arguments in `${@1}`.
+    // Every `${}` can use the variables of options, which override `[env]`, and the arguments as `${@1}`.
     let before = context.environment.with_variables(&given.variables).with_arguments(given.arguments.clone());
     let context = context.in_environment(&before);
     condition::name_all(&context.section(tree.clone(), "", None, Depth::Whole));
@@ -100,12 +105,13 @@ fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effecti
         let root = context.section(tree.clone(), "", None, Depth::Whole);
         condition::evaluate_all(&root);
         arguments::refusals(&root);
+        arguments::warnings(&root);
         arguments::rules(&root, &mut given, bare);
     }
     given.select(&mut tree);
     let after = seen.with_arguments(given.arguments.clone());
     let context = context.in_environment(&after);
-    // Where the start is refused nothing else is looked at.
+    // If the start is refused, nothing else is read.
     let plan = if context.is_refused() { Plan::of(Service::default()) } else { read(&context, tree, &given, variables, bare) };
     let mut effective = context.effective();
     if let Some(mode) = &plan.service.mode {
@@ -114,7 +120,7 @@ fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effecti
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
 }
 
-/// Every layer of the configuration, laid over each other.
+/// All layers of the configuration, merged.
 fn tree(request: &RunOptions, context: &Context<'_>) -> Table {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
@@ -127,13 +133,13 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let configuration: Configuration = root.declared();
     root.note(&configuration);
     let own = given.own;
-    // What is not waited for need not be readable.
+    // Checks that are not used need not be readable.
     let looks = !bare && own != Some(Own { waits: false });
 
     let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Syntax });
     variables.set_options(&given.variables);
     let mut chosen = modes::read(&root, &configuration, given, variables, looks);
-    // What the mode says of a check stands above what is said for all of them.
+    // The keys of a mode's check override those of the check for all modes.
     checks.retain(|check| !chosen.checks.iter().any(|own| own.name == check.name));
     checks.append(&mut chosen.checks);
     let wanted = migrations::enabled(&root);
@@ -141,7 +147,7 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let of_start = started.and_then(|sign| if let StartSign::Answers { target, .. } = sign { Some(target.as_mut()) } else { None });
     for target in checks.iter_mut().map(|check| &mut check.target).chain(of_start) {
         if let Target::Exec(process) = target {
-            // Their user and their variables are those of the mode.
+            // They have the user and the variables of the mode.
             **process = chosen.template.process(process.argv.clone(), None).aside();
         }
     }
@@ -151,10 +157,11 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let (own_command, migrating) = (own.is_some(), migration.as_ref());
     let steps = steps::Steps { root: &root, template, mode, own_command, locks: looks, checks: &checks, migration: migrating };
     let (steps, step_lock) = steps.read(files);
-    if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) {
+    let has_more = || ["steps", "files"].into_iter().any(|key| root.has(key));
+    if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) && !has_more() {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(
-            "mode `{mode}` has no command and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"
+            "mode `{mode}` has no command, there is no step, and migrations are off, so there is nothing to do; enable them by `enabled` in [migrations]"
         );
         context.problem(Problem::missing(problem));
     }
@@ -168,7 +175,7 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     checks.extend(dify::read(&root, if looks { Depth::Whole } else { Depth::Syntax }));
     if own.is_some() {
         checks.retain(|check| !check.wait.is_zero());
-        context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");
+        context.remark("this is an ad-hoc command, not the service: no migration, heartbeat, startup check or health endpoint");
     }
     let wanted = match () {
         () if bare || own.is_some() => Wanted::None,
@@ -209,7 +216,7 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
     let environment = root.context().environment;
     let written = configuration.service.0.as_ref().map(Text::value);
     let key = if written.is_some() { "service" } else { "mode" };
-    let name = written.or_else(|| mode.clone()).unwrap_or_else(|| "app".to_owned());
+    let name = written.or_else(|| mode.clone()).unwrap_or_else(|| Service::UNNAMED.to_owned());
     let fits = |name: &str, more: &str| {
         name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name.len() <= 63
@@ -218,25 +225,28 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
     if !fits(&name, "_.-") {
         root.problem(
             key,
-            format!(
-                "gives the service name `{name}`; up to 63 letters, digits, `_`, `.` and `-` are wanted, the first a letter or a digit"
-            ),
+            format!("gives the service name `{name}`; expected up to 63 letters, digits, `_`, `.` and `-`, the first a letter or a digit"),
         );
     }
     let instance = match environment.lookup("PORTCULLIS_INSTANCE_ID") {
         Ok(found) => found.map(|found| found.value).filter(|id| !id.is_empty()).unwrap_or_else(|| environment.host_name().to_owned()),
         Err(_) => environment.host_name().to_owned(),
     };
-    if instance.is_empty() || instance.len() > 255 || instance.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    if !is_instance(&instance) {
         root.context().problem(Problem::missing(
             "the instance id (PORTCULLIS_INSTANCE_ID, else the host's name) has to be 1 to 255 bytes without blanks",
         ));
     }
     let version = configuration.version.value().filter(|version| !version.is_empty());
     if version.as_ref().is_some_and(|version| version.len() > 128 || version.chars().any(char::is_control)) {
-        root.problem("version", "is longer than 128 bytes, or holds a control character");
+        root.problem("version", "is longer than 128 bytes, or contains a control character");
     }
     Service { name, mode, instance, host: environment.host_name().to_owned(), version, build: env!("CARGO_PKG_VERSION") }
+}
+
+/// Whether this can be the id of an instance.
+fn is_instance(id: &str) -> bool {
+    (1..=255).contains(&id.len()) && !id.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 #[cfg(test)]

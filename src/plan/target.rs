@@ -1,4 +1,4 @@
-//! What a check asks: where it is, how to log in, and what is expected of the answer.
+//! The target of a check: address, login, and the expected response.
 
 mod broker;
 mod database;
@@ -18,7 +18,7 @@ pub use dify::{Api, ClientPlan, DifyAccount, DifyClient, DifyTarget, Keys};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{ClientCertificate, SslMode, Tls, Verify};
 
-/// Something that can be asked whether it is there.
+/// Something that can be probed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// A port that accepts connections.
@@ -27,11 +27,11 @@ pub enum Target {
     Unix(PathBuf),
     /// A file that exists.
     File(PathBuf),
-    /// A host's name that has an address.
+    /// A host name that has an address.
     Dns(String),
-    /// A file system that has room.
+    /// A file system with enough free space.
     Disk(DiskTarget),
-    /// A command that ends with status 0.
+    /// A command that exits with status 0.
     Exec(Box<ProcessPlan>),
     /// The main process, which has to run.
     Process,
@@ -39,21 +39,21 @@ pub enum Target {
     Module(String),
     /// An HTTP endpoint.
     Http(HttpTarget),
-    /// Several HTTP endpoints under one name; all have to answer.
+    /// Several HTTP endpoints under one name; all have to succeed.
     Several(SeveralTarget),
-    /// A Dify whose APIs are asked one by one; any of them has to answer.
+    /// A Dify whose APIs are monitored; at least one has to succeed.
     Dify(Box<DifyTarget>),
-    /// A gRPC server that says of itself that it serves (health v1).
+    /// A gRPC server that reports SERVING (health v1).
     Grpc(GrpcTarget),
     /// A message broker or a MongoDB that answers.
     Broker(BrokerTarget),
-    /// A PostgreSQL database that takes a login and answers `SELECT 1`.
+    /// A PostgreSQL database that accepts a login and answers `SELECT 1`.
     Postgres(PostgresTarget),
-    /// A MySQL or MariaDB database that takes a login and answers `SELECT 1`.
+    /// A MySQL or MariaDB database that accepts a login and answers `SELECT 1`.
     Mysql(MysqlTarget),
-    /// A Redis that takes AUTH and SELECT and answers PING.
+    /// A Redis that accepts AUTH and SELECT and answers PING.
     Redis(RedisTarget),
-    /// The Redis that its Sentinels call the master.
+    /// The Redis that its Sentinels name as master.
     Sentinel(SentinelTarget),
     /// A Redis Cluster whose slots are all served.
     Cluster(ClusterTarget),
@@ -62,7 +62,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// The kind's word in logs, health answers and metrics.
+    /// The name of the kind in logs, health responses and metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Tcp(_) => "tcp",
@@ -85,12 +85,12 @@ impl Target {
         }
     }
 
-    /// The key that an HTTP check is asked with, masked.
+    /// The API key of an HTTP check, masked.
     pub fn masked_key(&self) -> Option<&str> {
         if let Self::Http(http) = self { http.masked_key.as_deref() } else { None }
     }
 
-    /// The URLs that an HTTP check asks, without user and query; none for other kinds.
+    /// The URLs of an HTTP check, without user and query; none for other kinds.
     pub fn endpoints(&self) -> Vec<&str> {
         match self {
             Self::Http(http) => vec![&http.shown],
@@ -101,7 +101,7 @@ impl Target {
 }
 
 impl fmt::Display for Target {
-    /// Where it is and who asks, without any secret.
+    /// The address and the user, without any secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
@@ -130,7 +130,7 @@ impl fmt::Display for Target {
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// A name, an IPv4 or an IPv6 address without brackets, or what begins with `/` where a unix socket may stand.
+    /// A name, an IPv4 or an IPv6 address without brackets, or a path from `/` where a unix socket is possible.
     pub host: String,
     /// The port, 1 to 65535.
     pub port: u16,
@@ -148,10 +148,10 @@ impl fmt::Display for Address {
     }
 }
 
-/// An HTTP request and what its answer has to be.
+/// An HTTP request and its expected response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpTarget {
-    /// The whole URL; it may hold a key in its query, so it is not shown.
+    /// The whole URL; its query may contain a key, so it is not shown.
     pub url: Secret,
     /// The URL without user and query.
     pub shown: String,
@@ -159,16 +159,16 @@ pub struct HttpTarget {
     pub method: String,
     /// Headers; their values may be tokens.
     pub headers: Vec<(String, Secret)>,
-    /// The key that it is asked with, masked; none where there is none.
+    /// The API key, masked; none if there is none.
     pub masked_key: Option<String>,
-    /// What the answer has to be.
+    /// The expected response.
     pub expect: Expectation,
     /// How the server is verified, for https.
     pub tls: Tls,
-    /// How many redirects are followed, to other hosts without headers and credentials; none: up to 5 within scheme, host and port, and none
-    /// at all where a status from 300 to 399 is expected.
+    /// How many redirects are followed, to other hosts without headers and credentials; none: up to 5 if scheme, host and port stay the same, and
+    /// none if a status from 300 to 399 is expected.
     pub redirects: Option<u8>,
-    /// Whether the proxy is asked that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+    /// Whether the proxy of the environment is used (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
     pub environment_proxy: bool,
 }
 
@@ -177,7 +177,7 @@ pub struct HttpTarget {
 pub struct SeveralTarget {
     /// The endpoints in order; at least one.
     pub members: Vec<Member>,
-    /// How many are asked at a time, at least 1.
+    /// How many are probed at a time, at least 1.
     pub at_once: usize,
     /// How long each may take.
     pub timeout: Duration,
@@ -188,14 +188,14 @@ pub struct SeveralTarget {
 pub struct Member {
     /// Its name, unique among them.
     pub name: String,
-    /// What is asked.
+    /// The target.
     pub http: HttpTarget,
-    /// Whether the key that it is asked with was written and is empty: then it is not asked.
+    /// Whether its API key is set but empty: then it is not probed.
     pub lacks_key: bool,
 }
 
 impl SeveralTarget {
-    /// The longest that asking all of them may take: so many rounds, each as long as one, and a tenth to tell it.
+    /// The time limit for probing all of them: the number of rounds times the limit of one, plus a tenth.
     pub fn longest(&self) -> Duration {
         let rounds = u32::try_from(self.members.len().div_ceil(self.at_once.max(1))).unwrap_or(u32::MAX);
         let all = self.timeout.saturating_mul(rounds);
@@ -212,7 +212,7 @@ impl fmt::Display for SeveralTarget {
     }
 }
 
-/// A file system and the room that it has to have.
+/// A file system and the space that has to be free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskTarget {
     /// Any path on it.
@@ -227,7 +227,7 @@ impl fmt::Display for DiskTarget {
     }
 }
 
-/// Bytes as a person writes them: whole where one of the two largest units that fit divides them, else to a tenth.
+/// Bytes in readable form: a whole number if one of the two largest fitting units divides them, else to a tenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
 
@@ -243,14 +243,14 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A gRPC server and the service whose health it is asked for.
+/// A gRPC server and the service whose health is checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GrpcTarget {
-    /// Where.
+    /// The address.
     pub address: Address,
     /// The service's full name; empty: the server as a whole.
     pub service: String,
-    /// How TLS is spoken; none: not at all.
+    /// How TLS is used; none: no TLS.
     pub tls: Option<Tls>,
 }
 
@@ -261,14 +261,14 @@ impl fmt::Display for GrpcTarget {
     }
 }
 
-/// What an HTTP answer has to be.
+/// The expected HTTP response.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expectation {
     /// Accepted statuses; empty: 200 to 299.
     pub status: Vec<u16>,
-    /// A text that the body holds.
+    /// A text that the body has to contain.
     pub body: Option<String>,
-    /// JSON pointers (RFC 6901) and the values one of which must stand there.
+    /// JSON pointers (RFC 6901), each with the accepted values.
     pub json: Vec<(String, Vec<serde_json::Value>)>,
 }
 

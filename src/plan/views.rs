@@ -1,15 +1,15 @@
-//! Which health answers are given, and what they call what has two names.
+//! Which health views are enabled, and the names of components that have two.
 
 use crate::config::health::ComponentNames;
 
-/// A health answer that can be switched off, by its key in `[health]`.
+/// A health view that can be switched off, by its key in `[health]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ViewSwitch {
     /// RAGFlow's `/healthz` and its two other paths.
     Healthz,
     /// Kubernetes' `/livez`, `/readyz` and `/startupz`.
     Kubernetes,
-    /// Spring's `/actuator` and what is below it.
+    /// Spring's `/actuator` and the paths below it.
     Actuator,
     /// The Dify article's `/health`.
     Health,
@@ -34,17 +34,17 @@ impl ViewSwitch {
     ];
 }
 
-/// The health answers that are given; all by default.
+/// The enabled views; all by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Views {
-    /// Those that are switched off, a bit each.
+    /// The disabled views, one bit each.
     off: u8,
-    /// What the components of Koupleless are called.
+    /// The names of the components of Koupleless.
     pub names: ComponentNames,
 }
 
 impl Views {
-    /// All of them, with the components of Koupleless called so.
+    /// All of them, with these names of the components of Koupleless.
     pub const fn naming(names: ComponentNames) -> Self {
         Self { off: 0, names }
     }
@@ -62,7 +62,7 @@ impl Views {
         Self::naming(self.names)
     }
 
-    /// Whether this one is given.
+    /// Whether this view is enabled.
     pub const fn has(self, switch: ViewSwitch) -> bool {
         self.off & 1 << switch as u8 == 0
     }

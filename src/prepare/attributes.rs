@@ -1,4 +1,4 @@
-//! Owner and mode of one entry, changed where they are wrong, on the very file that was looked at.
+//! Changes owner and mode of one entry if they differ, on exactly the examined file.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use super::Fault;
 use super::place::{PinnedPath, is_closed, is_directory, is_link};
 use crate::plan::file::{FileMode, FilePlan, Owner};
 
-/// What an entry gets.
+/// The attributes for an entry.
 pub(super) struct Attributes {
     owner: Option<Owner>,
     mode: Option<FileMode>,
@@ -22,7 +22,7 @@ pub(super) struct Attributes {
     reader: Option<Owner>,
 }
 
-/// What a file gets into which a text is written.
+/// The attributes for a file with a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) owner: Owner,
@@ -30,22 +30,22 @@ pub(super) struct Wanted {
 }
 
 impl Attributes {
-    /// What the plan says of a file.
+    /// The attributes in the plan of a file.
     pub(super) fn of(file: &FilePlan) -> Self {
         Self { owner: file.owner, mode: file.mode.clone(), secret: file.secret, reader: file.reader }
     }
 
-    /// Whether nothing is to be changed.
+    /// Whether there is nothing to change.
     pub(super) const fn is_empty(&self) -> bool {
         self.owner.is_none() && self.mode.is_none()
     }
 
-    /// Owner and mode of a file with this text: of what was there, else of one with the bits `usual`.
+    /// Owner and mode of a file with this text: those of the existing file, else the mode `usual`.
     pub(super) fn for_text(&self, there: Option<&FileStat>, usual: u32, has_secret: bool) -> Wanted {
         let own = Owner { uid: there.map(|there| there.st_uid), gid: there.map(|there| there.st_gid) };
         let named = self.owner.unwrap_or(Owner { uid: None, gid: None });
         let is_secret = self.secret.unwrap_or(has_secret);
-        // Whoever is to read a secret owns it, so that nobody else has to be let in.
+        // The reader of a secret owns the file, so that no one else needs access.
         let reader = self.reader.filter(|_| is_secret && self.owner.is_none() && geteuid().is_root()).map(|reader| match there {
             None => reader,
             Some(_) => Owner { uid: reader.uid, gid: None },
@@ -63,7 +63,7 @@ impl Attributes {
         Wanted { owner, mode }
     }
 
-    /// Changes what is wrong about one entry, a link's own owner included; whether it did.
+    /// Changes what differs for one entry, also the owner of a link itself; returns whether it did.
     pub(super) fn of_entry(&self, dir: BorrowedFd<'_>, name: &OsStr, shown: &Path) -> Result<bool, Fault> {
         if self.is_empty() {
             return Ok(false);
@@ -75,7 +75,7 @@ impl Attributes {
         self.of_open(&entry, &found, Some(dir), shown)
     }
 
-    /// The same of what is held open by `O_PATH`; `dir` is where a file lies that may have other names.
+    /// The same for a file opened with `O_PATH`; `dir` is its directory, for files with several names.
     pub(super) fn of_open(&self, entry: &OwnedFd, found: &FileStat, dir: Option<BorrowedFd<'_>>, shown: &Path) -> Result<bool, Fault> {
         let owned = match self.owner.filter(|owner| is_wrong(*owner, found)) {
             Some(owner) => {
@@ -86,7 +86,7 @@ impl Attributes {
             None => false,
         };
         let Some(mode) = self.mode.as_ref().filter(|_| !is_link(found)) else { return Ok(owned) };
-        // chown(2) has taken set-user-ID away, maybe.
+        // chown(2) may have removed set-user-ID.
         let now = if owned { fstat(entry).map_err(|error| Fault::kernel("look at", shown, error))? } else { *found };
         let wanted = mode.applied(now.st_mode, is_directory(&now), umask());
         if wanted == now.st_mode & 0o7777 {
@@ -94,7 +94,7 @@ impl Attributes {
         }
         may_have_one_name(found, dir, "change the mode of", shown)?;
         chmod(entry.as_fd(), is_directory(&now), wanted)
-            .map_err(|error| Fault::kernel(&format!("give the mode {wanted:04o} to"), shown, error))?;
+            .map_err(|error| Fault::kernel(&format!("set the mode {wanted:04o} of"), shown, error))?;
         Ok(true)
     }
 
@@ -104,14 +104,14 @@ impl Attributes {
         owner.of_entry(place.dir(), place.name(), place.shown())
     }
 
-    /// The owner alone, if there is one.
+    /// Only the owner, if there is one.
     pub(super) fn owner_only(&self) -> Self {
         Self { owner: self.owner, mode: None, secret: None, reader: None }
     }
 }
 
 impl Wanted {
-    /// Gives a new file to its owner.
+    /// Sets the owner of a new file.
     pub(super) fn give_owner(self, file: BorrowedFd<'_>) -> Result<(), Errno> {
         if !is_wrong(self.owner, &fstat(file)?) {
             return Ok(());
@@ -119,7 +119,7 @@ impl Wanted {
         fchown(file, self.owner.uid.map(Uid::from_raw), self.owner.gid.map(Gid::from_raw))
     }
 
-    /// The same as attributes of what is there.
+    /// The attributes of the existing file.
     pub(super) fn attributes(self) -> Attributes {
         let mode = FileMode::parse(&format!("{:05o}", self.mode));
         Attributes { owner: Some(self.owner), mode, secret: None, reader: None }
@@ -133,10 +133,10 @@ fn is_wrong(owner: Owner, found: &FileStat) -> bool {
 fn chown(entry: BorrowedFd<'_>, owner: Owner, shown: &Path) -> Result<(), Fault> {
     let (uid, gid) = (owner.uid.map(Uid::from_raw), owner.gid.map(Gid::from_raw));
     fchownat(entry, "", uid, gid, AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW)
-        .map_err(|error| Fault::kernel(&format!("give to {owner}"), shown, error))
+        .map_err(|error| Fault::kernel(&format!("set the owner {owner} of"), shown, error))
 }
 
-/// `fchmod(2)` takes no `O_PATH`, and `fchmodat2(2)` is young: the way leads through /proc. Where that is not mounted, a directory is opened once more.
+/// `fchmod(2)` does not accept `O_PATH`, and `fchmodat2(2)` is new, so it uses /proc. If that is not mounted, a directory is opened again.
 fn chmod(entry: BorrowedFd<'_>, is_directory: bool, mode: u32) -> Result<(), Errno> {
     let mode = Mode::from_bits_truncate(mode);
     let way = format!("/proc/self/fd/{}", entry.as_raw_fd());
@@ -148,15 +148,17 @@ fn chmod(entry: BorrowedFd<'_>, is_directory: bool, mode: u32) -> Result<(), Err
     }
 }
 
-/// Root changes no file that may be another one's second name: whoever may write to the directory may have made it, where the kernel lets
-/// anybody link any file.
+/// Root does not change a file that may be a second name of another one: if the kernel lets any user hard-link any file, any user who can
+/// write to the directory may have created it.
 pub(super) fn may_have_one_name(found: &FileStat, dir: Option<BorrowedFd<'_>>, what: &str, shown: &Path) -> Result<(), Fault> {
     let is_closed = || dir.is_some_and(|dir| fstat(dir).is_ok_and(|found| is_closed(&found, dir)));
     if is_directory(found) || found.st_nlink < 2 || !geteuid().is_root() || links_are_protected() || is_closed() {
         return Ok(());
     }
-    let why =
-        format!("it has {} names, and this kernel lets anybody link any file; set the sysctl fs.protected_hardlinks to 1", found.st_nlink);
+    let why = format!(
+        "it has {} names, and this kernel lets any user hard-link any file; set the sysctl fs.protected_hardlinks to 1",
+        found.st_nlink
+    );
     Err(Fault::of(what, shown, why))
 }
 
@@ -165,7 +167,7 @@ fn links_are_protected() -> bool {
     *PROTECTED.get_or_init(|| std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|text| text.trim() == "1"))
 }
 
-/// The file mode creation mask of this process, which umask(2) would tell only by changing it.
+/// The file mode creation mask of this process, without changing it as umask(2) would.
 pub(super) fn umask() -> u32 {
     static MASK: OnceLock<u32> = OnceLock::new();
     *MASK.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Copies a file or a tree: what is the same already is not written, links are copied as links.
+//! Copies a file or a tree: identical files are not written, links are copied as links.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,7 +20,7 @@ use super::{Fault, remove, text, tree, write};
 use crate::config::substitute::matches;
 use crate::plan::file::Replacement;
 
-/// How much is copied before anybody asks again whether it is still wanted.
+/// How much is copied between two checks for cancellation.
 const BLOCK: usize = 1 << 20;
 
 /// How a copy is made.
@@ -32,7 +32,7 @@ pub(super) struct Wanted<'a> {
     pub(super) attributes: &'a Attributes,
 }
 
-/// Copies `from` to `to`; whether anything was changed.
+/// Copies `from` to `to`; returns whether anything was changed.
 pub(super) fn copy(from: &Path, to: &Path, wanted: &Wanted<'_>, watch: &Watch<'_>) -> Result<bool, Fault> {
     let source = PinnedPath::existing(from, Last::Followed)?;
     let found = source.stat()?.ok_or_else(|| Fault::kernel("copy", from, Errno::ENOENT))?;
@@ -47,7 +47,7 @@ pub(super) fn copy(from: &Path, to: &Path, wanted: &Wanted<'_>, watch: &Watch<'_
         return one(&source, &place, wanted, watch);
     }
     if !wanted.replace.is_empty() {
-        return Err(Fault::of("copy", from, "it is a directory, and `replace` is about one file"));
+        return Err(Fault::of("copy", from, "it is a directory, and `replace` applies to a single file"));
     }
     let made = super::directory(&place)?;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -108,7 +108,7 @@ fn transfer(file: &mut File, into: &mut File, found: &FileStat, watch: &Watch<'_
     Ok(())
 }
 
-/// Whether the file that is there holds the same bytes.
+/// Whether the existing file has the same bytes.
 fn is_same(file: &mut File, place: &PinnedPath, watch: &Watch<'_>) -> Result<bool, Fault> {
     let Ok(mut there) = text::open(place) else { return Ok(false) };
     let fail = |error: std::io::Error| Fault::kernel("read", place.shown(), write::errno(&error));
@@ -126,12 +126,12 @@ fn is_same(file: &mut File, place: &PinnedPath, watch: &Watch<'_>) -> Result<boo
     }
 }
 
-/// How long a block is worth its while for this file: to its end and one byte more, which tells that it is the end.
+/// The block size for this file: its size plus one byte, to detect the end.
 fn block(found: &FileStat) -> usize {
     usize::try_from(found.st_size).unwrap_or(BLOCK).saturating_add(1).min(BLOCK)
 }
 
-/// Reads until the block is full or the file is at its end.
+/// Reads until the block is full or the file ends.
 fn full(file: &mut File, block: &mut [u8]) -> std::io::Result<usize> {
     let mut count = 0;
     while let Some(rest) = block.get_mut(count..).filter(|rest| !rest.is_empty()) {
@@ -143,9 +143,9 @@ fn full(file: &mut File, block: &mut [u8]) -> std::io::Result<usize> {
     Ok(count)
 }
 
-/// Copies a link; whether it was another one.
+/// Copies a link; returns whether it was changed.
 fn link(from: (BorrowedFd<'_>, &Path), to: (BorrowedFd<'_>, &Path), name: &OsStr, is_there: bool) -> Result<bool, Fault> {
-    let fail = |error| Fault::kernel("make the link", to.1, error);
+    let fail = |error| Fault::kernel("create the link", to.1, error);
     let target = readlinkat(from.0, name).map_err(|error| Fault::kernel("read", from.1, error))?;
     if readlinkat(to.0, name).is_ok_and(|now| now == target) {
         return Ok(false);
@@ -165,7 +165,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Everything in one directory.
+    /// Copies the entries of one directory.
     fn directory(&self, from: (BorrowedFd<'_>, &Path), to: (BorrowedFd<'_>, &Path), depth: usize) -> Result<bool, Fault> {
         let mut changed = false;
         let mut listing = tree::list(from.0, from.1, depth)?;
@@ -203,7 +203,7 @@ impl Pass<'_> {
             return Ok(false);
         }
         if there.as_ref().is_some_and(is_directory) {
-            return Err(Fault::of("copy to", to.1, "a directory is there and a file is to be; take it away, or list it in `exclude`"));
+            return Err(Fault::of("copy to", to.1, "there is a directory instead of a file; remove it, or list it in `exclude`"));
         }
         if is_link(&found) {
             let made = link(from, to, name, there.is_some())?;
@@ -226,21 +226,23 @@ impl Pass<'_> {
         one(&source?, &place?, &Wanted { attributes: &owner, ..*self.wanted }, self.watch).map(|changed| self.watch.counted(changed))
     }
 
-    /// Makes a directory where there is none; whether it did. One that others may write to is as open as its source, but for the umask.
+    /// Creates a directory if it is missing; returns whether it did. Its mode is that of its source, limited by the umask.
     fn make(&self, to: (BorrowedFd<'_>, &Path), name: &OsStr, there: Option<&FileStat>, found: &FileStat) -> Result<bool, Fault> {
         match there {
             Some(there) if is_directory(there) || self.wanted.keep => Ok(false),
-            Some(_) => {
-                Err(Fault::of("copy to", to.1, "the source has a directory there, and this is none; take it away, or list it in `exclude`"))
-            }
+            Some(_) => Err(Fault::of(
+                "copy to",
+                to.1,
+                "the source has a directory there, and the target does not; remove it, or list it in `exclude`",
+            )),
             None => {
                 let made = mkdirat(to.0, name, Mode::from_bits_truncate(found.st_mode & 0o777));
-                made.map(|()| true).map_err(|error| Fault::kernel("make the directory", to.1, error))
+                made.map(|()| true).map_err(|error| Fault::kernel("create the directory", to.1, error))
             }
         }
     }
 
-    /// Takes away what the source has not.
+    /// Removes entries that the source does not have.
     fn delete(&self, from: BorrowedFd<'_>, to: (BorrowedFd<'_>, &Path), depth: usize) -> Result<bool, Fault> {
         let mut surplus = Vec::new();
         for name in tree::list(to.0, to.1, depth)?.iter() {
@@ -257,7 +259,7 @@ impl Pass<'_> {
         Ok(changed)
     }
 
-    /// Whether an entry, by where it is copied to, is left out.
+    /// Whether an entry, by its target path, is excluded.
     fn is_excluded(&self, shown: &Path) -> bool {
         let below: PathBuf = Path::new("/").join(shown.strip_prefix(self.to).unwrap_or(shown));
         let (path, name) = (below.to_string_lossy(), below.file_name().unwrap_or_default().to_string_lossy());

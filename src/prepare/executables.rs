@@ -1,26 +1,25 @@
-//! The programs of a start, looked for before anything is waited for: a misspelt one ends it at once, and not after the migration.
+//! Searches for the programs of a start before the waits, so that a misspelt one ends the start at once, and not after the migration.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::problem::nearest;
 use crate::plan::file::FileAction;
 use crate::plan::module::ModuleStart;
-use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepPlan};
+use crate::plan::step::ItemPlan;
+use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt, StepPlan};
+use crate::process::executable::near;
 use crate::process::spawn::{InheritedEnvironment, places};
 use crate::secret::scrub;
 
-/// A program that is not there.
+/// A missing program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Whether the start is sure to fail for want of it: nothing before its turn can make it, and what wants it has to succeed.
+    /// Whether the start will certainly fail without it: no earlier step can create it, and what needs it has to succeed.
     pub certain: bool,
-    /// What is missing, what wants it, and what may be meant.
+    /// What is missing, what needs it, and a similar name.
     pub sentence: String,
 }
 
-/// Who wants a program, how many of the steps are done before its turn, and whether the start can go on without it.
+/// What needs a program, how many steps run before it, and whether the start can continue without it.
 struct Wanted<'p> {
     process: &'p ProcessPlan,
     who: String,
@@ -28,7 +27,7 @@ struct Wanted<'p> {
     spared: bool,
 }
 
-/// The programs of the plan that are nowhere, in the order of the start. It looks at the file system.
+/// The missing programs of the plan, in the order of the start. It reads the file system.
 pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Missing> {
     let mut found: Vec<Missing> = Vec::new();
     for Wanted { process, who, before, spared } in wanted(plan) {
@@ -39,11 +38,11 @@ pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Miss
         }
         let maker = plan.steps.iter().take(before).find(|step| may_make(step, &places));
         let near = near(program, &places).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let later = maker.map(|maker| format!(", unless the step {} makes it", maker.name)).unwrap_or_default();
+        let later = maker.map(|maker| format!(", unless the step {} creates it", maker.name)).unwrap_or_default();
         let check = if near.is_empty() && maker.is_none() { "; check the name, PATH and the image" } else { "" };
         let sentence = scrub(&format!("cannot start {program}, the program of {who}: it was not found{later}{near}{check}"));
         if !found.iter().any(|other| other.sentence == sentence) {
-            // A start that failed may be held for somebody to look at it: then it has to begin.
+            // A failed start may be held for inspection: then it has to begin.
             found.push(Missing { certain: maker.is_none() && !spared && !plan.hold, sentence });
         }
     }
@@ -52,44 +51,46 @@ pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Miss
 
 fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     let mut wanted = Vec::new();
-    let all = plan.steps.len();
+    // The steps are in the order in which they are done.
+    let until = |at: StepAt| plan.steps.iter().take_while(|step| step.at <= at).count();
     for (index, step) in plan.steps.iter().enumerate() {
-        let commands: Vec<&ProcessPlan> =
-            if let StepAction::Commands(commands) = &step.action { commands.iter().collect() } else { Vec::new() };
+        let items: &[ItemPlan] = if let StepAction::Commands(items) = &step.action { items } else { &[] };
         // Where it may not be done at all, or may fail, its turn decides.
-        if step.condition.is_constant() {
-            wanted.extend(commands.into_iter().chain(step.check.as_deref()).map(|process| Wanted {
-                process,
-                who: format!("the step {}", step.name),
-                before: index,
-                spared: step.on_failure == OnFailure::Continue,
-            }));
-        }
+        let items = items.iter().filter(|item| step.condition.is_constant() && item.condition.is_constant());
+        let commands = items.flat_map(|item| std::iter::once(&item.process).chain(item.check.as_deref()));
+        let check = step.check.as_deref().filter(|_| step.condition.is_constant());
+        wanted.extend(commands.chain(check).map(|process| Wanted {
+            process,
+            who: format!("the step {}", step.name),
+            before: index,
+            spared: step.on_failure == OnFailure::Continue,
+        }));
     }
-    if let Some(migration) = plan.migration.as_ref() {
+    if let Some(migration) = plan.migration.as_ref().filter(|migration| migration.condition.is_constant()) {
         let questions = [&migration.check, &migration.verify].into_iter().flatten();
         let questions =
             questions.filter_map(|question| if let SchemaCheck::Command(process) = question { Some(process.as_ref()) } else { None });
         let own = Some(&migration.process).filter(|_| !migration.waits);
-        let of = |process| Wanted { process, who: "the migration".to_owned(), before: all, spared: false };
+        let of = |process| Wanted { process, who: "the migration".to_owned(), before: until(StepAt::Ready), spared: false };
         wanted.extend(own.into_iter().chain(questions).map(of));
     }
-    wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before: all, spared: false }));
-    let modules = plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain);
-    // A module that cannot be started is seen in its health, and ends nothing.
-    wanted.extend(modules.map(|module| {
-        let who = format!("the module {}", module.name);
-        Wanted { process: &module.process, who, before: all, spared: true }
+    let before = until(StepAt::Migrated);
+    wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before, spared: false }));
+    // Without one that comes first there is no start; any other that cannot be started is seen in its health, and ends nothing.
+    wanted.extend(plan.modules.iter().filter(|module| module.start != ModuleStart::OnDemand).map(|module| {
+        let is_first = module.start == ModuleStart::First;
+        let before = if is_first { until(StepAt::First) } else { before };
+        Wanted { process: &module.process, who: format!("the module {}", module.name), before, spared: !is_first }
     }));
     wanted
 }
 
-/// Whether nothing has this path. What cannot be looked at may be there, and the start of the program says why it cannot be.
+/// Whether nothing exists at this path. A path that cannot be examined may exist; starting the program reports the error.
 fn is_nowhere(place: &Path) -> bool {
     place.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Whether a step may put something at one of these places: a command may make anything, a file what lies at its path or below.
+/// Whether a step may create one of these paths: a command may create anything, a file its path and everything below.
 fn may_make(step: &StepPlan, places: &[PathBuf]) -> bool {
     match &step.action {
         StepAction::File(file) => match file.action {
@@ -100,35 +101,19 @@ fn may_make(step: &StepPlan, places: &[PathBuf]) -> bool {
     }
 }
 
-/// The program of the nearest name in the directories where it was looked for.
-fn near(program: &str, places: &[PathBuf]) -> Option<String> {
-    let name = Path::new(program).file_name()?.to_str()?;
-    let names: Vec<String> = places
-        .iter()
-        .filter_map(|place| std::fs::read_dir(place.parent()?).ok())
-        .flatten()
-        .filter_map(|entry| OsStr::from_bytes(entry.ok()?.file_name().as_bytes()).to_str().map(str::to_owned))
-        .collect();
-    let near = nearest(name, names.iter().map(String::as_str))?;
-    Some(match program.rsplit_once('/') {
-        Some((directory, _)) => format!("{directory}/{near}"),
-        None => near.to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::argv::{Argv, Word};
     use crate::plan::file::{FileAction, FilePlan};
-    use crate::plan::{Service, StepAt};
+    use crate::plan::{ModuleId, ModulePlan, Service};
 
     fn process(program: &str) -> ProcessPlan {
         ProcessPlan::new(Argv::new(vec![Word::plain(program)]).unwrap())
     }
 
     #[test]
-    fn a_program_that_is_nowhere_is_named_with_the_nearest_unless_somebody_may_make_it() {
+    fn a_missing_program_is_reported_with_the_nearest_name_unless_a_step_may_create_it() {
         let home = std::env::temp_dir().join(format!("portcullis-executables-{}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();
         std::fs::write(home.join("gunicorn"), "").unwrap();
@@ -140,7 +125,7 @@ mod tests {
         plan.main = Some(process("gunicron"));
         let sentence = "cannot start gunicron, the program of the process: it was not found; did you mean `gunicorn`?".to_owned();
         assert_eq!(missing(&plan, &inherited), [Missing { certain: true, sentence }]);
-        // A file of another place cannot be it, one of this place can.
+        // A file at another path cannot create it, one at this path can.
         let file = |path: PathBuf| {
             let action = FileAction::Copy { from: "/x".into(), delete: false, exclude: Vec::new(), replace: Vec::new() };
             let file = FilePlan { path, action, owner: None, mode: None, recursive: false, keep: false, secret: None, reader: None };
@@ -151,9 +136,18 @@ mod tests {
         plan.steps = vec![file(home.clone())];
         let found = missing(&plan, &inherited);
         assert!(
-            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy makes it")),
+            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy creates it")),
             "{found:?}"
         );
+        // What comes after its turn makes nothing for it, and one that may be made before it is no error.
+        plan.steps = vec![StepPlan::new("late", StepAt::Up, StepAction::Commands(vec![process("sh").into()]))];
+        assert!(missing(&plan, &inherited).iter().all(|missing| missing.certain || missing.sentence.contains("sh,")));
+        let module = |start| ModulePlan { start, ..ModulePlan::new(ModuleId(0), "proxy", process("gunicron")) };
+        for (start, certain) in [(ModuleStart::First, vec![true]), (ModuleStart::WithMain, vec![false]), (ModuleStart::OnDemand, vec![])] {
+            let plan = Plan { main: None, modules: vec![module(start)], steps: Vec::new(), ..plan.clone() };
+            let found = missing(&plan, &inherited);
+            assert_eq!(found.iter().map(|missing| missing.certain).collect::<Vec<_>>(), certain, "{start:?}: {found:?}");
+        }
         // What cannot be looked at is no business of this.
         plan = Plan { main: Some(process(home.join("gunicorn/below").to_str().unwrap())), steps: Vec::new(), ..plan };
         assert_eq!(missing(&plan, &inherited), []);

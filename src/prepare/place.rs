@@ -1,4 +1,4 @@
-//! The way to a path, component by component, so that what was looked at is what is used.
+//! Resolves a path component by component with open directories, so that the checked file is the one that is used.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -13,21 +13,21 @@ use nix::unistd::geteuid;
 
 use super::Fault;
 
-/// As many links as the kernel follows in one path (path_resolution(7)).
+/// The maximum number of links in one path, as in the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
-/// The number that no user has (chown(2)).
+/// The uid that no user has (chown(2)).
 const NOBODY: u32 = u32::MAX;
 
-/// What is meant where the last component is a link.
+/// How to handle a link in the last component.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Last {
-    /// What it leads to.
+    /// Follow it.
     Followed,
     /// The link itself.
     Itself,
 }
 
-/// A name in a directory that is held open; what it leads to is not followed any more.
+/// A name in an open directory; it is not followed any further.
 pub(super) struct PinnedPath {
     dir: OwnedFd,
     name: OsString,
@@ -35,23 +35,23 @@ pub(super) struct PinnedPath {
 }
 
 impl PinnedPath {
-    /// The place of this path; missing directories on the way are made.
+    /// The place of this path; missing parent directories are created.
     pub(super) fn make(path: &Path, last: Last) -> Result<Self, Fault> {
         Walk::new(path, last, true)?.go()?.ok_or_else(|| Fault::kernel("make", path, Errno::ENOENT))
     }
 
-    /// The place of this path; none where a directory on the way is missing.
+    /// The place of this path; none if a parent directory is missing.
     pub(super) fn find(path: &Path, last: Last) -> Result<Option<Self>, Fault> {
         Walk::new(path, last, false)?.go()
     }
 
-    /// The place of something that is there.
+    /// The place of an existing file.
     pub(super) fn existing(path: &Path, last: Last) -> Result<Self, Fault> {
         let found = Self::find(path, last)?.filter(Self::exists);
         found.ok_or_else(|| Fault::kernel("find", path, Errno::ENOENT))
     }
 
-    /// A name in a directory that is open.
+    /// A name in an open directory.
     pub(super) fn at(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, what: &str) -> Result<Self, Fault> {
         let dir = dir.try_clone_to_owned().map_err(|error| Fault::of(what, shown, error))?;
         Ok(Self { dir, name: name.to_owned(), shown: shown.to_owned() })
@@ -72,12 +72,12 @@ impl PinnedPath {
         &self.shown
     }
 
-    /// What is there; none where nothing is.
+    /// The existing file; none if there is none.
     pub(super) fn stat(&self) -> Result<Option<FileStat>, Fault> {
         super::stat(&self.dir, &self.name, &self.shown)
     }
 
-    /// Whether anything is there.
+    /// Whether it exists.
     pub(super) fn exists(&self) -> bool {
         self.stat().is_ok_and(|found| found.is_some())
     }
@@ -98,7 +98,7 @@ pub(super) fn is_link(found: &FileStat) -> bool {
     found.st_mode & libc::S_IFMT == libc::S_IFLNK
 }
 
-/// Whether nobody but root, and ourselves where we are not root, can have put a link or a name into this directory.
+/// Whether only root, and our own user if it is not root, can have created a link or a name in this directory.
 pub(super) fn is_closed(dir: &FileStat, fd: BorrowedFd<'_>) -> bool {
     let own = geteuid().as_raw();
     let by_others = dir.st_mode & 0o022 != 0 && dir.st_mode & libc::S_ISVTX == 0;
@@ -117,7 +117,7 @@ struct Walk<'a> {
     dir: OwnedFd,
     left: VecDeque<OsString>,
     links: usize,
-    /// Of each link that somebody else made: who, and how many components are left where it has led to its end.
+    /// For each link of another user: the user, and how many components are left after its target.
     fences: Vec<(u32, usize)>,
 }
 
@@ -137,12 +137,12 @@ impl<'a> Walk<'a> {
             let is_last = self.left.is_empty();
             let opened = match openat(&self.dir, name.as_os_str(), flags, Mode::empty()) {
                 Ok(opened) => opened,
-                // A link that leads to nothing tells nothing of whose it would be.
+                // The target of a dangling link has no owner.
                 Err(Errno::ENOENT) if is_last && self.fences.is_empty() => return Ok(Some(self.place(name))),
                 Err(Errno::ENOENT) if self.makes && self.fences.is_empty() => {
                     match mkdirat(&self.dir, name.as_os_str(), Mode::from_bits_truncate(0o777)) {
                         Ok(()) | Err(Errno::EEXIST) => self.left.push_front(name),
-                        Err(error) => return Err(Fault::kernel("make the directories of", self.path, error)),
+                        Err(error) => return Err(Fault::kernel("create the directories of", self.path, error)),
                     }
                     continue;
                 }
@@ -172,7 +172,7 @@ impl<'a> Walk<'a> {
         PinnedPath { dir: self.dir, name, shown: self.path.to_owned() }
     }
 
-    /// Goes on where a link leads to, by the rule of this module.
+    /// Follows a link, by the rule of this module.
     fn follow(&mut self, link: &OwnedFd, found: &FileStat) -> Result<(), Fault> {
         self.links += 1;
         if self.links > MOST_LINKS {
@@ -186,11 +186,11 @@ impl<'a> Walk<'a> {
             is_ours(found.st_uid, own) || dir.st_mode & 0o002 == 0
         };
         if !is_trusted {
-            // Whoever may write there may have moved one of root's to it; nothing is theirs where that may be anybody.
+            // Another user who can write there may have moved one of root's links to it; if that can be any user, no owner is accepted.
             let uid = [found.st_uid, dir.st_uid].into_iter().find(|uid| !is_ours(*uid, own)).unwrap_or(NOBODY);
             self.fences.push((uid, self.left.len()));
         }
-        // Of the link that is held open, and not of its name, which may be another one by now.
+        // Read from the open link, not from its name, which may be another file by now.
         let target = readlinkat(link, "").map_err(|error| self.fail(error))?;
         let target = Path::new(&target);
         if target.is_absolute() {
@@ -202,7 +202,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Where the link of somebody else has led to its end, that has to be theirs.
+    /// The target of another user's link has to belong to that user.
     fn pass(&mut self, found: &FileStat) -> Result<(), Fault> {
         while let Some((uid, left)) = self.fences.last().copied() {
             if self.left.len() > left {
@@ -211,7 +211,7 @@ impl<'a> Walk<'a> {
             if found.st_uid != uid {
                 let who = if uid == NOBODY { "anybody".to_owned() } else { format!("user {uid}") };
                 let why = format!(
-                    "a symbolic link on the way may have been put there by {who}, and leads to what is not theirs; name the path that it \
+                    "a symbolic link on the way may have been created by {who}, and leads to files of another user; use the path that it \
                      leads to, or take it away"
                 );
                 return Err(Fault::of("use", self.path, why));

@@ -1,4 +1,4 @@
-//! Takes away a file, or a directory with everything below it; no link is followed, and no other file system emptied.
+//! Removes a file, or a directory with everything below it, without following links or entering other file systems.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,7 +15,7 @@ use super::place::is_directory;
 use super::tree::list;
 use super::watch::Watch;
 
-/// Removes `name` in `dir` and everything below it; whether anything was there.
+/// Removes `name` in `dir` and everything below it; returns whether anything existed.
 pub(super) fn below(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, watch: &Watch<'_>) -> Result<bool, Fault> {
     let device = fstat(dir).map_err(|error| Fault::kernel("remove", shown, error))?.st_dev;
     entry(dir, name, shown, watch, (device, 0))
@@ -38,7 +38,7 @@ fn entry(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, watch: &Watch<'_>, (de
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let opened = openat(dir, name, flags, Mode::empty()).map_err(fail)?;
-    // What was removed from a directory under reading may hide what comes after it: it is read until it is empty.
+    // Removing entries while reading a directory may skip others, so it is read until it is empty.
     loop {
         let mut removed = false;
         let mut listing = list(opened.as_fd(), shown, depth)?;

@@ -1,4 +1,4 @@
-//! Files as a start makes them, in directories of their own; what root alone can set up is left out for others.
+//! Files that a start creates, in temporary directories; tests that need root are left out for other users.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -11,7 +11,7 @@ use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::source::Environment;
 use crate::plan::file::{FileMode, FileText, Owner, Replacement, Unset, Values};
 
-/// A user that no image has.
+/// A user that exists in no image.
 const STRANGER: u32 = 54_321;
 
 struct Home(PathBuf);
@@ -129,7 +129,7 @@ fn a_text_is_written_once_by_rename_and_leaves_nothing_else() {
 }
 
 #[test]
-fn what_was_there_keeps_its_mode_and_its_owner() {
+fn existing_files_keep_their_mode_and_owner() {
     let home = Home::new();
     let path = home.with("conf", "old");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
@@ -143,6 +143,25 @@ fn what_was_there_keeps_its_mode_and_its_owner() {
     assert_eq!(mode(&path), 0o670);
     changes(&FilePlan { mode: FileMode::parse("0600"), ..plan(path.clone(), content("newer")) });
     assert_eq!((mode(&path), fs::read_to_string(&path).unwrap().as_str()), (0o600, "newer"));
+}
+
+#[test]
+fn a_text_that_is_replaced_where_it_lies_leaves_owner_and_mode_alone() {
+    let home = Home::new();
+    let path = home.with("nginx.conf", "ssl_certificate_key @key@;\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let before = owner(&path);
+    let secret = Text::of(vec![crate::config::interpolate::Piece { value: "/s/a.key".into(), shown: "***".into(), interpolated: true }]);
+    let replacement = Replacement { from: "@key@".into(), to: secret, optional: false };
+    let reader = is_root().then_some(Owner { uid: Some(STRANGER), gid: Some(STRANGER) });
+    let file = FilePlan { reader, ..plan(path, FileAction::Change(vec![replacement])) };
+    changes(&file);
+    holds(&file.path, "ssl_certificate_key /s/a.key;\n");
+    assert_eq!((mode(&file.path), owner(&file.path)), (0o644, before));
+    stays(&file);
+    fs::write(&file.path, "@key@").unwrap();
+    changes(&FilePlan { secret: Some(true), ..file.clone() });
+    assert_eq!(mode(&file.path), 0o600);
 }
 
 #[test]
@@ -164,14 +183,14 @@ fn a_secret_is_for_its_owner_alone() {
     assert_eq!(mode(&file.path), 0o600);
     assert!(!is_root() || owner(&file.path) == STRANGER);
     stays(&file);
-    // No secret, no change of what may be read.
+    // No secret, so the permissions do not change.
     let plain = FilePlan { reader, ..plan(home.at("plain"), write(Some(vec!["HOST".to_owned()]))) };
     changes(&plain);
     holds(&plain.path, "host db $host\npassword ${DB_PASSWORD}\n");
     assert_eq!(mode(&plain.path), 0o666 & !attributes::umask());
     changes(&FilePlan { secret: Some(true), ..plain.clone() });
     assert_eq!(mode(&plain.path), 0o600);
-    // What had been open to others is theirs no more.
+    // It is no longer readable by others.
     let open = FilePlan { path: home.with("open", ""), ..file.clone() };
     fs::set_permissions(&open.path, fs::Permissions::from_mode(0o644)).unwrap();
     changes(&open);
@@ -197,7 +216,7 @@ fn texts_are_added_and_replaced_once() {
     stays(&plan(path.clone(), more));
     holds(&path, "listen 8080;\nuser app;\n");
     fails(&plan(home.at("none"), FileAction::Change(replace.clone())), "No such file");
-    fails(&plan(home.with("other", "x"), FileAction::Change(replace)), "`listen 80;` is not in it");
+    fails(&plan(home.with("other", "x"), FileAction::Change(replace)), "`listen 80;` is not in the file");
 }
 
 #[test]
@@ -213,7 +232,7 @@ fn directories_links_and_removals_are_made_once() {
     changes(&plan(link.path.clone(), FileAction::Link("/dev/null".into())));
     assert_eq!(fs::read_link(&link.path).unwrap(), Path::new("/dev/null"));
     changes(&plan(home.with("a/log", "x"), FileAction::Link("/dev/stdout".into())));
-    fails(&plan(directory.path.clone(), FileAction::Link("x".into())), "a directory is there");
+    fails(&plan(directory.path.clone(), FileAction::Link("x".into())), "there is a directory");
     let outside = home.with("outside/kept", "x");
     symlink(home.at("outside"), home.at("a/b/out")).unwrap();
     home.with("a/b/c/d", "x");
@@ -289,7 +308,7 @@ fn a_tree_gets_its_owner_where_it_is_wrong() {
     changes(&modes);
     stays(&modes);
     assert_eq!((mode(home.at("data/a")), mode(home.at("data/a/b/c"))), (0o700, 0o600));
-    // As chown(2) leaves them.
+    // As after chown(2).
     fs::set_permissions(home.at("data/right"), fs::Permissions::from_mode(0o6755)).unwrap();
     changes(&FilePlan { owner: Some(Owner { uid: Some(1), gid: None }), ..plan(home.at("data/right"), FileAction::Change(Vec::new())) });
     assert_eq!(mode(home.at("data/right")), 0o755);
@@ -311,7 +330,7 @@ fn a_planted_link_leads_nowhere() {
     };
     let file = plant("theirs/file", &target, STRANGER);
     plant("theirs/dir", &home.at("etc"), STRANGER);
-    // Root's own link, moved to where others may write.
+    // Root's own link, moved to a directory where others may write.
     plant("theirs/moved", &home.at("etc"), 0);
     let owner_of = Some(Owner { uid: Some(STRANGER), gid: None });
     for (path, action) in [
@@ -328,7 +347,7 @@ fn a_planted_link_leads_nowhere() {
     ] {
         fails(&FilePlan { owner: owner_of, ..plan(path, action) }, "a symbolic link on the way");
     }
-    // One that leads to nothing tells nothing.
+    // A link without a target reveals nothing.
     plant("theirs/dangling", &home.at("etc/cron"), STRANGER);
     fails(&plan(home.at("theirs/dangling"), content("theirs")), "cannot");
     assert_eq!((owner(&target), names(home.at("etc"))), (0, vec!["shadow".to_owned()]));
@@ -339,9 +358,9 @@ fn a_planted_link_leads_nowhere() {
     assert_eq!((owner(&target), owner(home.at("etc"))), (0, 0));
     home.with("new/file", "new");
     home.with("new/dir/shadow", "new");
-    fails(&plan(theirs, copy_of(home.at("new"))), "this is none");
+    fails(&plan(theirs, copy_of(home.at("new"))), "the target does not");
     holds(&target, "root's");
-    // What is the stranger's own may be reached by a link of theirs, and an image's links lead where they lead.
+    // A link of the stranger may lead to the stranger's own files, and the links of an image are followed.
     home.of_stranger("own");
     plant("theirs/own", &home.at("own"), STRANGER);
     changes(&plan(home.at("theirs/own/file"), content("fine")));
@@ -354,7 +373,7 @@ fn a_planted_link_leads_nowhere() {
 }
 
 #[test]
-fn long_work_ends_when_nobody_wants_it_any_more() {
+fn long_work_ends_when_it_is_cancelled() {
     let home = Home::new();
     for number in 0..300 {
         home.with(&format!("data/{number}"), "x");

@@ -1,4 +1,4 @@
-//! The text of a file: rendered from its template, changed where texts in it are to be replaced.
+//! The text of a file: rendered from its template, with replacements.
 
 use std::io::Read;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::config::interpolate::Text;
 use crate::config::substitute;
 use crate::plan::file::{FileText, Replacement};
 
-/// The longest file that is rendered, or in which texts are replaced: it is held in memory.
+/// The maximum size of a file that is rendered or changed, because it is kept in memory.
 pub(super) const LONGEST: u64 = 64 << 20;
 
-/// A text, and whether a secret is in it.
+/// A text, and whether it contains a secret.
 pub(super) struct Rendered {
     pub(super) bytes: Vec<u8>,
     pub(super) has_secret: bool,
@@ -38,20 +38,20 @@ pub(super) fn render(text: &FileText) -> Result<Rendered, Fault> {
     }
 }
 
-/// The bytes of a file that is a source.
+/// The bytes of a source file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let place = PinnedPath::existing(path, Last::Followed)?;
     let file = open(&place)?;
     whole(file, path)
 }
 
-/// Opens a regular file to read it; nothing else, which might wait for somebody.
+/// Opens a regular file for reading; anything else is refused, because it might block.
 pub(super) fn open(place: &PinnedPath) -> Result<std::fs::File, Fault> {
     let fail = |error| Fault::kernel("read", place.shown(), error);
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(fail)?;
     if !is_file(&fstat(&file).map_err(fail)?) {
-        return Err(Fault::of("read", place.shown(), "it is no regular file"));
+        return Err(Fault::of("read", place.shown(), "it is not a regular file"));
     }
     Ok(file.into())
 }
@@ -62,22 +62,22 @@ pub(super) fn whole(file: std::fs::File, shown: &Path) -> Result<Vec<u8>, Fault>
     let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
     read.map_err(|error| Fault::kernel("read", shown, Errno::from_raw(error.raw_os_error().unwrap_or_default())))?;
     if bytes.len() as u64 > LONGEST {
-        return Err(Fault::of("read", shown, "it is larger than 64 MiB, and it would be held in memory"));
+        return Err(Fault::of("read", shown, "it is larger than 64 MiB, and it would be kept in memory"));
     }
     Ok(bytes)
 }
 
-/// Replaces every text that is to be replaced. What stands in the place of one already stays, so that a second start changes nothing.
+/// Applies all replacements. A text that is already replaced stays, so that a second start changes nothing.
 ///
 /// # Errors
-/// Which text is not there.
+/// Which text is missing.
 pub(super) fn replaced(mut bytes: Vec<u8>, replacements: &[Replacement]) -> Result<(Vec<u8>, bool), String> {
     let mut has_secret = false;
     for Replacement { from, to, optional } in replacements {
         let value = to.value();
         let (changed, found) = one_replaced(&bytes, from.as_bytes(), value.as_bytes());
         if !found && !optional {
-            return Err(format!("`{from}` is not in it; correct `from` in `replace`, or say `optional = true` there"));
+            return Err(format!("`{from}` is not in the file; correct `from` in `replace`, or add `optional = true`"));
         }
         has_secret |= found && to.is_secret();
         bytes = changed;
@@ -85,7 +85,7 @@ pub(super) fn replaced(mut bytes: Vec<u8>, replacements: &[Replacement]) -> Resu
     Ok((bytes, has_secret))
 }
 
-/// The text with every `from` as `to`, and whether either is in it.
+/// The text with every `from` replaced by `to`, and whether it contains either.
 fn one_replaced(text: &[u8], from: &[u8], to: &[u8]) -> (Vec<u8>, bool) {
     let (mut out, mut rest, mut found) = (Vec::with_capacity(text.len()), text, false);
     while let Some(first) = rest.first() {
@@ -103,7 +103,7 @@ fn one_replaced(text: &[u8], from: &[u8], to: &[u8]) -> (Vec<u8>, bool) {
     (out, found)
 }
 
-/// What a file holds once `text` is added to `there`; none where it is in it already.
+/// The contents after `text` is appended to `there`; none if they already contain it.
 pub(super) fn appended(there: &[u8], text: &[u8]) -> Option<Vec<u8>> {
     let is_in = text.is_empty() || there.windows(text.len()).any(|window| window == text);
     (!is_in).then(|| {
@@ -138,12 +138,12 @@ mod tests {
             Ok("listen 8080; listen 8080;".into())
         );
         assert_eq!(text("user root;", &[replacement("user root;", "", false)]), Ok(String::new()));
-        assert!(text("b", &[replacement("a", "x", false)]).unwrap_err().contains("`a` is not in it"));
+        assert!(text("b", &[replacement("a", "x", false)]).unwrap_err().contains("`a` is not in the file"));
         assert_eq!(text("b", &[replacement("a", "x", true)]), Ok("b".into()));
     }
 
     #[test]
-    fn a_text_is_added_once_on_a_line_of_its_own() {
+    fn a_text_is_added_once_on_a_separate_line() {
         assert_eq!(appended(b"", b"x\n"), Some(b"x\n".to_vec()));
         assert_eq!(appended(b"a", b"x\n"), Some(b"a\nx\n".to_vec()));
         assert_eq!(appended(b"a\n", b"x"), Some(b"a\nx".to_vec()));
@@ -153,7 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_second_start_changes_nothing(there in "[ab]{0,9}", from in "[ab]{1,2}", to in "[abc]{1,4}") {
-            // Where the new text makes the old one together with what stands around it, there is no telling.
+            // If the new text and its surroundings contain the old text again, the cases cannot be distinguished.
             prop_assume!(!(0..to.len()).any(|at| from.starts_with(&to[at..]) || from.ends_with(&to[..=at])) || to.contains(&from));
             let replacements = [replacement(&from, &to, true)];
             let once = text(&there, &replacements).unwrap();

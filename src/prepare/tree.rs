@@ -1,4 +1,4 @@
-//! Walks trees entry by entry: gives everything below a directory its owner and its mode, where they are wrong.
+//! Walks trees entry by entry, and sets owner and mode of everything below a directory if they differ.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,11 +15,11 @@ use super::attributes::Attributes;
 use super::place::{PinnedPath, is_directory};
 use super::watch::Watch;
 
-/// Directories inside each other; each holds a descriptor open.
+/// The maximum depth of directories; each level keeps a descriptor open.
 pub(super) const DEEPEST: usize = 256;
 
-/// Gives what is at `place`, and everything below it, its owner and mode; whether anything was changed. Links are not followed, and other file systems
-/// that are mounted below are left alone.
+/// Sets owner and mode at `place` and of everything below it; returns whether anything was changed. Links are not followed, and other file
+/// systems below are not entered.
 pub(super) fn apply(place: &PinnedPath, attributes: &Attributes, watch: &Watch<'_>) -> Result<bool, Fault> {
     if attributes.is_empty() {
         return Ok(false);
@@ -41,14 +41,15 @@ impl Pass<'_> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let entry = match openat(dir, name, flags, Mode::empty()) {
             Ok(entry) => entry,
-            // Somebody else took it away meanwhile.
+            // It was removed meanwhile.
             Err(Errno::ENOENT) if depth > 0 => return Ok(false),
             Err(error) => return Err(fail(error)),
         };
         let found = fstat(&entry).map_err(fail)?;
         if !is_directory(&found) {
             let changed = match self.attributes.of_open(&entry, &found, Some(dir), shown) {
-                // A file that is mounted by itself, as a ConfigMap's. Of a layered file system a file may show another device, and be changed.
+                // A bind-mounted file, such as one of a ConfigMap. In a layered file system a file may have another device number, and it
+                // is changed.
                 Err(_) if self.is_foreign(&found) && is_read_only(&entry) => false,
                 changed => changed?,
             };
@@ -57,7 +58,8 @@ impl Pass<'_> {
         if self.is_foreign(&found) {
             return Ok(false);
         }
-        // From below, so that nobody who is given a directory changes what is still to be looked at; and its own bits last, should they shut us out.
+        // Bottom-up, so that the new owner of a directory cannot change entries that are still to be checked; its own mode comes last, in
+        // case it denies us access.
         let below = self.below(entry.as_fd(), shown, depth)?;
         let own = self.watch.counted(self.attributes.of_open(&entry, &found, Some(dir), shown)?);
         Ok(below || own)
@@ -86,7 +88,7 @@ fn is_read_only(entry: impl AsFd) -> bool {
     nix::sys::statvfs::fstatvfs(entry).is_ok_and(|found| found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
-/// Opens a directory once more, to list it.
+/// Opens a directory again, to list it.
 pub(super) fn list(dir: BorrowedFd<'_>, shown: &Path, depth: usize) -> Result<Dir, Fault> {
     if depth >= DEEPEST {
         return Err(Fault::of("go into", shown, format!("it is more than {DEEPEST} directories deep")));

@@ -1,4 +1,4 @@
-//! What long work is asked in between: whether it is still wanted, and how far it is.
+//! Cancellation and progress of long work.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::Fault;
 use crate::clock::Moment;
 
-/// Between two lines about long work.
+/// The time between two progress lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
 
-/// One file's work under way.
+/// The work on one file.
 pub(super) struct Watch<'a> {
     cancel: &'a AtomicBool,
     progress: &'a dyn Fn(String),
@@ -21,12 +21,12 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Work on `what` that begins now.
+    /// Begins work on `what`.
     pub(super) fn new(cancel: &'a AtomicBool, progress: &'a dyn Fn(String), what: String) -> Self {
         Self { cancel, progress, what, last_line: Cell::new(Moment::now()), seen: Cell::new(0), changed: Cell::new(0) }
     }
 
-    /// Whether to go on.
+    /// Whether to continue.
     pub(super) fn look(&self) -> Result<(), Fault> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Fault::Cancelled);
@@ -39,19 +39,19 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// One more entry, before anything is done with it.
+    /// Counts an entry before it is handled.
     pub(super) fn entry(&self) -> Result<(), Fault> {
         self.seen.set(self.seen.get() + 1);
         self.look()
     }
 
-    /// Counts an entry that was changed; whether it was.
+    /// Counts an entry if it was changed; returns whether it was.
     pub(super) fn counted(&self, changed: bool) -> bool {
         self.changed.set(self.changed.get() + u64::from(changed));
         changed
     }
 
-    /// `, 12 of 100 entries` for a tree, as the end of a sentence; nothing where there was none.
+    /// `, 12 of 100 entries` for a tree, as the end of a sentence; empty without a tree.
     pub(super) fn count(&self) -> String {
         if self.seen.get() > 1 { format!(", {} of {} entries", self.changed.get(), self.seen.get()) } else { String::new() }
     }

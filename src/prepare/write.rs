@@ -1,4 +1,4 @@
-//! A file gets its text: under a name of its own first, and then by rename, so that nobody ever sees half of it.
+//! Writes a file: first under a temporary name, then renamed, so that no reader ever sees half of it.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,15 +16,15 @@ use super::place::{PinnedPath, is_directory, is_file};
 use super::text::{self, Rendered};
 use crate::plan::file::Replacement;
 
-/// Bits of a file that somebody made without saying any.
+/// The default mode of a new file.
 const USUAL: u32 = 0o666;
 
-/// A name that nothing has yet, whose first character hides it.
+/// An unused name that begins with a dot.
 pub(super) fn temporary() -> String {
     format!(".portcullis-{:016x}", fastrand::u64(..))
 }
 
-/// Writes a text, or adds it to what is there; whether anything was changed.
+/// Writes a text, or appends it to the existing file; returns whether anything was changed.
 pub(super) fn text(
     place: &PinnedPath,
     rendered: &Rendered,
@@ -39,33 +39,34 @@ pub(super) fn text(
         bytes = text::appended(present, &bytes).unwrap_or_else(|| present.clone());
     }
     let wanted = attributes.for_text(there.as_ref(), USUAL, rendered.has_secret || of_replacement);
-    // What may be written and not read is written.
+    // A file that can be written but not read is written.
     put(place, there.as_ref(), present.and_then(Result::ok).as_deref(), &bytes, wanted)
 }
 
-/// Replaces texts in what is there; whether anything was changed.
+/// Replaces texts in the existing file; returns whether anything was changed.
 pub(super) fn replace(place: &PinnedPath, replacements: &[Replacement], attributes: &Attributes) -> Result<bool, Fault> {
     let there = there(place)?.ok_or_else(|| Fault::kernel("find", place.shown(), Errno::ENOENT))?;
     let present = text::whole(text::open(place)?, place.shown())?;
-    let (bytes, has_secret) = replace_in(present.clone(), replacements, place.shown())?;
-    put(place, Some(&there), Some(&present), &bytes, attributes.for_text(Some(&there), USUAL, has_secret))
+    let (bytes, _) = replace_in(present.clone(), replacements, place.shown())?;
+    // Its owner and its mode are its own, whatever is in the new text, unless somebody says otherwise.
+    put(place, Some(&there), Some(&present), &bytes, attributes.for_text(Some(&there), USUAL, false))
 }
 
-/// Texts replaced, with a sentence where one is missing.
+/// Replaces the texts; an error sentence if one is missing.
 pub(super) fn replace_in(bytes: Vec<u8>, replacements: &[Replacement], shown: &Path) -> Result<(Vec<u8>, bool), Fault> {
     text::replaced(bytes, replacements).map_err(|why| Fault::of("replace a text in", shown, why))
 }
 
-/// The regular file that is there; none where nothing is.
+/// The existing regular file; none if there is none.
 pub(super) fn there(place: &PinnedPath) -> Result<Option<FileStat>, Fault> {
     match place.stat()? {
         Some(found) if is_directory(&found) => Err(Fault::of("write", place.shown(), "it is a directory; name the file in it")),
-        Some(found) if !is_file(&found) => Err(Fault::of("write", place.shown(), "what is there is no regular file")),
+        Some(found) if !is_file(&found) => Err(Fault::of("write", place.shown(), "the existing file is not a regular file")),
         found => Ok(found),
     }
 }
 
-/// Makes the file be these bytes; whether it was not.
+/// Makes the file contain these bytes; returns whether it was changed.
 pub(super) fn put(
     place: &PinnedPath,
     there: Option<&FileStat>,
@@ -80,8 +81,8 @@ pub(super) fn put(
     replace_by(place, there, wanted, write_to).map(|()| true)
 }
 
-/// Puts a new file in this place; `write_to` writes it. Where the directory does not let one be made, or lets none take this place because it is a mount
-/// point, the file that is there is written over.
+/// Puts a new file in this place; `write_to` writes it. If the directory does not allow a new file, or the place is a mount point, the
+/// existing file is overwritten.
 pub(super) fn replace_by(
     place: &PinnedPath,
     there: Option<&FileStat>,
@@ -104,7 +105,7 @@ pub(super) fn replace_by(
     };
     match written {
         Err(Beside::NotPossible(error)) if there.is_some() => match over(place, wanted, write_to) {
-            // What stood in the way of the better way is what is to be told.
+            // The reason why a new file was not possible is the more useful error.
             Err(Over::NotOpened) => Err(fail(error)),
             Err(Over::Refused(fault)) => Err(fault),
             Err(Over::Failed(error)) => Err(fail(error)),
@@ -116,9 +117,9 @@ pub(super) fn replace_by(
     }
 }
 
-/// Why no new file was put in the place of one.
+/// Why no new file could be put in place.
 enum Beside {
-    /// The directory, or the owner of the file, does not let it be; the file that is there may be written over.
+    /// The directory, or the owner of the file, does not allow it; the existing file may be overwritten.
     NotPossible(Errno),
     Failed(Fault),
 }
@@ -142,14 +143,14 @@ fn beside(
     }
 }
 
-/// Why a file was not written over.
+/// Why a file was not overwritten.
 enum Over {
     NotOpened,
     Failed(Errno),
     Refused(Fault),
 }
 
-/// Writes over the file that is there.
+/// Overwrites the existing file.
 fn over(place: &PinnedPath, wanted: Wanted, mut write_to: impl FnMut(&mut File) -> std::io::Result<()>) -> Result<(), Over> {
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file: OwnedFd = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(|_| Over::NotOpened)?;
@@ -165,7 +166,7 @@ fn over(place: &PinnedPath, wanted: Wanted, mut write_to: impl FnMut(&mut File) 
     write_to(&mut File::from(file)).map_err(|error| Over::Failed(errno(&error)))
 }
 
-/// The kernel's error in one of std's.
+/// The kernel error in an error of std.
 pub(super) fn errno(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

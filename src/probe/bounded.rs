@@ -1,4 +1,4 @@
-//! A stream that gives up on a peer which answers without end.
+//! A stream that limits the size of a peer's response.
 
 use std::io;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::hooked_stream::{HookedStream, StreamHook};
 
-/// The longest answer to one question in bytes; what drivers collect of an unfinished one stays below a mebibyte with it.
+/// The longest response in bytes; drivers then buffer less than a mebibyte of an unfinished one.
 pub(super) const LONGEST_ANSWER: usize = 256 * 1024;
 
-/// What may still be read until the next question.
+/// How much may still be read until the next request.
 #[derive(Clone, Debug)]
 pub(super) struct Allowance(Arc<Bytes>);
 
@@ -20,24 +20,24 @@ struct Bytes {
 }
 
 impl Allowance {
-    /// For an answer of [`LONGEST_ANSWER`].
+    /// A limit of [`LONGEST_ANSWER`].
     pub(super) fn new() -> Self {
         Self(Arc::new(Bytes { whole: AtomicUsize::new(LONGEST_ANSWER), left: AtomicUsize::new(LONGEST_ANSWER) }))
     }
 
-    /// Begins another question.
+    /// Begins another request.
     pub(super) fn renew(&self) {
         self.renew_to(LONGEST_ANSWER);
     }
 
-    /// Begins another question, whose answer has `whole` bytes at most.
+    /// Begins another request, whose response has at most `whole` bytes.
     pub(super) fn renew_to(&self, whole: usize) {
         self.0.whole.store(whole, Ordering::Relaxed);
         self.0.left.store(whole, Ordering::Relaxed);
     }
 }
 
-/// A stream under an allowance.
+/// A stream with this limit.
 pub(super) type Bounded<S> = HookedStream<S, Allowance>;
 
 impl<S> StreamHook<S> for Allowance {

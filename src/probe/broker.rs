@@ -1,4 +1,4 @@
-//! Asks message brokers and MongoDB with the few bytes of their protocols that this takes; one address has to answer.
+//! Probes message brokers and MongoDB with a minimal part of their protocols; one address has to respond.
 
 mod amqp;
 mod kafka;
@@ -17,10 +17,10 @@ use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Address, BrokerTarget, Protocol};
 
-/// A stream to a broker that gives up on one which answers without end.
+/// A stream to a broker with a limit for its response.
 type Stream = Bounded<Box<dyn Duplex>>;
 
-/// Passes when one address answers. A new connection each time: whether it takes one is part of the question.
+/// Passes if one address responds. It opens a new connection each time, because accepting one is part of the check.
 pub(super) async fn probe(target: &BrokerTarget, within: Duration) -> Result<(), Failure> {
     if let [only] = target.addresses.as_slice() {
         return one(target, only, within).await;

@@ -1,4 +1,4 @@
-//! Opens one connection to a host and a port or to a unix socket, and says in a class why that failed.
+//! Opens one connection to a host and a port or to a unix socket, and classifies failures.
 
 mod race;
 
@@ -21,13 +21,13 @@ use crate::plan::target::Address;
 pub use race::RefusedSocket;
 use race::ordered;
 
-/// What TCP, unix and TLS streams are.
+/// The common interface of TCP, unix and TLS streams.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Duplex for T {}
 
-/// The addresses of a host, in the order in which they are tried; a name without any is [`ErrorKind::Dns`], and so are name servers that say
-/// nothing `within` that time.
+/// The addresses of a host, in the order in which they are tried; a name without any is [`ErrorKind::Dns`], and so is no response of the
+/// name servers `within` that time.
 pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAddr>, Failure> {
     match timeout(within, names::resolve(&address.host, address.port)).await {
         Ok(Ok(addresses)) => Ok(ordered(addresses)),
@@ -39,39 +39,39 @@ pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAd
     }
 }
 
-/// A number that no other session of this process has: by it one that was replaced is told from the one before.
+/// A unique number of a session within this process, to distinguish it from its replacement.
 pub(super) fn session_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// As [`dial_again`], for who does not ask every few milliseconds.
+/// Like [`dial_again`], for callers that do not retry every few milliseconds.
 pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Failure> {
     dial_again(address, within, &mut RefusedSocket::default()).await
 }
 
-/// Connects to the first address of the host that accepts, `within` that time in all.
+/// Connects to the first address of the host that accepts, `within` that total time.
 pub async fn dial_again(address: &Address, within: Duration, refused: &mut RefusedSocket) -> Result<TcpStream, Failure> {
     let deadline = after(within);
     let addresses = resolve(address, within).await?;
     let stream = race::connect(addresses, deadline, refused).await?;
-    // Without it every small request may wait for the answer to the one before.
+    // Otherwise every small request may wait for the response to the previous one.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
-/// The moment after this time; now where no clock goes so far.
+/// The moment after this time; now if the clock cannot represent it.
 pub(super) fn after(time: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(time).unwrap_or(now)
 }
 
-/// The share of one of so many in a time.
+/// The share of one of several in a time.
 pub(super) fn shared(time: Duration, count: usize) -> Duration {
     time.checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or(time)
 }
 
-/// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.
+/// Connects to a unix socket; a missing file counts as a refusal, because its server is not running.
 pub async fn dial_unix(path: &Path) -> Result<UnixStream, Failure> {
     UnixStream::connect(path).await.map_err(|error| {
         let failure = Failure::new(kind_of_io(&error), &format!("connecting to {}: {error}", path.display()));
@@ -83,9 +83,9 @@ pub async fn dial_unix(path: &Path) -> Result<UnixStream, Failure> {
     })
 }
 
-/// Makes the kernel give a connection up `after` data was sent in vain, and asks a silent peer whether it is still there.
+/// Makes the kernel drop a connection if data stays unacknowledged for `after`, and enables keepalives for silent peers.
 ///
-/// A kernel that refuses an option leaves the connection usable, only slower to notice a lost peer.
+/// If the kernel refuses an option, the connection is still usable, but notices a lost peer later.
 pub fn notice_loss(stream: &TcpStream, after: Duration) {
     let _ = setsockopt(stream, sockopt::TcpUserTimeout, &(after.as_millis() as u32));
     let _ = setsockopt(stream, sockopt::KeepAlive, &true);
@@ -94,7 +94,7 @@ pub fn notice_loss(stream: &TcpStream, after: Duration) {
     let _ = setsockopt(stream, sockopt::TcpKeepCount, &3);
 }
 
-/// Connects to an address, or to the unix socket whose path stands in its place.
+/// Connects to an address, or to a unix socket if the host is a path.
 pub async fn dial_either(address: &Address, within: Duration) -> Result<Box<dyn Duplex>, Failure> {
     if address.host.starts_with('/') {
         return Ok(Box::new(dial_unix(Path::new(&address.host)).await?));
@@ -104,8 +104,8 @@ pub async fn dial_either(address: &Address, within: Duration) -> Result<Box<dyn 
 
 /// The class of an error of the socket layer.
 ///
-/// A connection that is closed before it answered counts as refused: so behave Docker's proxy in front of a container that
-/// does not listen yet, and a server at its limit of clients.
+/// A connection that is closed before a response counts as refused: Docker's proxy in front of a container that does not listen yet, and a
+/// server at its limit of clients, behave in this way.
 pub fn kind_of_io(error: &io::Error) -> ErrorKind {
     use io::ErrorKind as IoErrorKind;
     match error.kind() {
@@ -121,19 +121,19 @@ pub fn kind_of_io(error: &io::Error) -> ErrorKind {
         }
         IoErrorKind::TimedOut | IoErrorKind::WouldBlock => ErrorKind::Timeout,
         IoErrorKind::InvalidData | IoErrorKind::InvalidInput => ErrorKind::Protocol,
-        // Out of files or memory, or a policy that forbids the call: ours, not the peer's.
+        // Out of descriptors or memory, or a policy that forbids the call: a local problem, not the peer's.
         _ => ErrorKind::Internal,
     }
 }
 
-/// The class of the first error of the socket layer in a chain of causes; none when there is none.
+/// The class of the first error of the socket layer in a chain of causes, if any.
 pub fn kind_of_chain(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {
             return Some(ErrorKind::Tls);
         }
-        // So does the redis driver keep its causes.
+        // The redis driver keeps its causes in this way.
         if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
             return kind_of_chain(&**shared);
         }
@@ -147,7 +147,7 @@ pub fn kind_of_chain(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     None
 }
 
-/// An error with all its causes, because drivers hide the reason in the last of them.
+/// An error with all its causes, because drivers put the reason into the last one.
 pub fn words_of_chain(error: &(dyn Error + 'static)) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
@@ -162,7 +162,7 @@ pub fn words_of_chain(error: &(dyn Error + 'static)) -> String {
     words
 }
 
-/// A duration as a person writes it, to the millisecond.
+/// A duration in readable form, in milliseconds.
 pub fn shown(duration: Duration) -> String {
     humantime::format_duration(Duration::from_millis(duration.as_millis() as u64)).to_string()
 }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_socket_is_asked_again_and_connects_once_somebody_listens() {
+    async fn a_refused_socket_is_tried_again_and_connects_once_there_is_a_listener() {
         let reserved = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let place = reserved.local_addr().unwrap();
         drop(reserved);

@@ -1,4 +1,4 @@
-//! Asks the APIs of a Dify as its clients do, and only reads.
+//! Calls the APIs of a Dify like its clients, read-only.
 
 mod caller;
 mod discovery;
@@ -18,10 +18,10 @@ use caller::{Call, Caller, Callers, header};
 use discovery::Found;
 use session::Session;
 
-/// A key; none where none is configured, and why not where it could not be found out.
+/// A key; none if none is configured, or the failure of its lookup.
 type Key = Result<Option<Secret>, Failure>;
 
-/// The check of a Dify: the session at its console is kept from one report to the next.
+/// The check of a Dify; the console session is kept between reports.
 #[derive(Debug)]
 pub(super) struct DifyProbe {
     target: DifyTarget,
@@ -42,10 +42,10 @@ impl DifyProbe {
         Self { callers: Callers::new(&target), session: Session::new(target.account.clone()), target }
     }
 
-    /// Asks everything within `within`; it passes while any API is well, or where there is none.
+    /// Calls all APIs within `within`; it passes if any API succeeds, or if there is none.
     pub(super) async fn probe(&mut self, within: Duration) -> (Result<(), Failure>, Vec<EndpointResult>) {
         let now = Instant::now();
-        // A report that ends by itself tells what it has; one that is cut short tells nothing.
+        // The report limits its own time, because a cancelled one would have no results.
         let caller = match self.callers.caller(now.checked_add(within.mul_f64(0.95)).unwrap_or(now)) {
             Ok(caller) => caller,
             Err(failure) => return (Err(failure), Vec::new()),
@@ -67,7 +67,7 @@ impl DifyProbe {
         (verdict(&parts), parts)
     }
 
-    /// What is asked with a key, and what with the session.
+    /// The calls with a key, and those with the session.
     fn jobs(&self, found: &Result<Found, Failure>) -> (Vec<Job>, Option<Job>) {
         let (mut with_keys, mut with_session) = (Vec::new(), None);
         for plan in &self.target.clients {
@@ -88,7 +88,7 @@ impl DifyProbe {
     }
 }
 
-/// It passes while any API is well: what fails beside it stands in the report.
+/// It passes if any API succeeds; failures of others are in the report.
 fn verdict(parts: &[EndpointResult]) -> Result<(), Failure> {
     if parts.is_empty() || parts.iter().any(|part| part.result.is_ok()) {
         return Ok(());
@@ -99,7 +99,7 @@ fn verdict(parts: &[EndpointResult]) -> Result<(), Failure> {
     Err(several::failed(parts, first, &format!("{client} {}", first.name)))
 }
 
-/// Asks all jobs, so many at a time; their parts in order.
+/// Runs all jobs with limited parallelism; returns their parts in order.
 async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<EndpointResult> {
     let mut parts: Vec<Vec<EndpointResult>> =
         jobs.iter().map(|job| job.not_probed(&Failure::new(ErrorKind::Internal, "the probe panicked"))).collect();
@@ -122,7 +122,7 @@ async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<EndpointRes
     }
 }
 
-/// Asks what the console serves to the account.
+/// Calls the APIs of the console for the account.
 async fn console(caller: &Caller, job: Option<Job>, session: &mut Session) -> Vec<EndpointResult> {
     let Some(job) = job else { return Vec::new() };
     let mut parts = Vec::new();
@@ -133,7 +133,7 @@ async fn console(caller: &Caller, job: Option<Job>, session: &mut Session) -> Ve
     parts
 }
 
-/// The page of conversations, of which the first is what its two dependents are asked for.
+/// The page of conversations; the first one is used in the two dependent calls.
 #[derive(Deserialize)]
 struct Conversations {
     #[serde(default)]
@@ -158,7 +158,7 @@ impl Job {
         let conversation = if self.apis.iter().any(|api| dependents.contains(api)) {
             conversation(&get(caller, key, CONVERSATIONS).await)
         } else {
-            Err(skipped("no conversation was looked for"))
+            Err(skipped("no conversation was searched"))
         };
         let mut parts = Vec::new();
         for api in &self.apis {
@@ -171,7 +171,7 @@ impl Job {
         parts
     }
 
-    /// Every API with this failure, because none is asked.
+    /// All APIs with this failure, without calling them.
     fn not_probed(&self, failure: &Failure) -> Vec<EndpointResult> {
         self.apis.iter().map(|api| self.part(*api, Call::not_probed(failure.clone()))).collect()
     }
@@ -195,7 +195,7 @@ async fn get(caller: &Caller, key: &Secret, path: &str) -> Call {
     }
 }
 
-/// What is asked of an API that a key serves; why not where it needs a conversation and there is none.
+/// The path of an API with a key; the failure if it needs a conversation and there is none.
 fn path<'f>(api: Api, conversation: Result<&str, &'f Failure>) -> Result<String, &'f Failure> {
     Ok(match api {
         Api::Messages => format!("/v1/messages?conversation_id={}&limit=1", conversation?),
@@ -222,15 +222,15 @@ fn conversation(call: &Call) -> Result<String, Failure> {
         Ok(answer) => answer,
         Err(failure) => return Err(skipped(&format!("the conversations could not be read: {}", failure.private.as_str()))),
     };
-    let page: Conversations = answer.read().map_err(|_| skipped("the conversations could not be read: they are none that are known"))?;
+    let page: Conversations = answer.read().map_err(|_| skipped("the conversations could not be read: they have an unknown form"))?;
     match page.data.into_iter().next() {
         Some(conversation) if is_id(&conversation.id) => Ok(conversation.id),
-        Some(_) => Err(skipped("the id of the newest conversation is none that is known")),
+        Some(_) => Err(skipped("the id of the newest conversation has an unknown form")),
         None => Err(skipped("there is no conversation yet")),
     }
 }
 
-/// Whether this may stand in a path as it is. Dify's are UUIDs.
+/// Whether this can be used in a path unchanged. Dify uses UUIDs.
 fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }

@@ -1,4 +1,4 @@
-//! Runs a command and looks at its status; asks whether the main process runs.
+//! Runs a command and checks its status; checks whether the main process runs.
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::process::spawn::{self, InheritedEnvironment};
 use crate::sys;
 use crate::sys::start::Birth;
 
-/// Time between two looks at a command that nobody else waits for.
+/// The time between two checks of a command without a supervisor.
 const LOOK: Duration = Duration::from_millis(3);
 
-/// Passes when the command ends with status 0. Dropped before that, the command's group is killed.
+/// Passes if the command exits with status 0. If dropped before that, the command's group is killed.
 ///
-/// With a supervisor it is that which starts and reaps; without one the calling thread has to be the only one that waits for children.
+/// A supervisor starts and reaps the command; without one, the calling thread has to be the only one that waits for children.
 pub(super) async fn probe_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
     let ended = match supervisor {
         Some(mailbox) => through(mailbox, plan).await?,
@@ -33,9 +33,9 @@ pub(super) async fn probe_command(plan: &ProcessPlan, supervisor: Option<&Mailbo
     }
 }
 
-/// Passes while the main process runs, or the module of this name.
+/// Passes if the main process, or the module of this name, runs.
 pub(super) async fn probe_process(module: Option<&str>, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
-    let Some(mailbox) = supervisor else { return Err(Failure::new(ErrorKind::Exited, "there is no process here to look at")) };
+    let Some(mailbox) = supervisor else { return Err(Failure::new(ErrorKind::Exited, "there is no process here")) };
     let (answer, answered) = oneshot::channel();
     mailbox.request(ProcessRequest::Runs(module.map(str::to_owned), answer));
     match answered.await {
@@ -49,10 +49,10 @@ pub(super) async fn probe_process(module: Option<&str>, supervisor: Option<&Mail
 }
 
 fn shutting_down() -> Failure {
-    Failure::new(ErrorKind::Exited, "portcullis is leaving")
+    Failure::new(ErrorKind::Exited, "portcullis is shutting down")
 }
 
-/// Wakes the supervisor when the question is dropped, so that it sees that nobody waits any more.
+/// Wakes the supervisor when the probe is dropped, so that it notices that the result is no longer needed.
 struct Wake<'m>(&'m Mailbox);
 
 impl Drop for Wake<'_> {
@@ -62,14 +62,14 @@ impl Drop for Wake<'_> {
 }
 
 async fn through(mailbox: &Mailbox, plan: &ProcessPlan) -> Result<Result<Ended, String>, Failure> {
-    // Dropped after the answer's receiver, which is younger: the supervisor then finds that closed.
+    // Dropped after the receiver, which was declared later, so that the supervisor finds it closed.
     let _wake = Wake(mailbox);
     let (answer, answered) = oneshot::channel();
     mailbox.request(ProcessRequest::Run(Box::new(plan.clone()), answer));
     answered.await.map_err(|_| shutting_down())
 }
 
-/// A command of our own, killed with its group unless it was reaped. The thread that started it lives as long.
+/// A command that is killed with its group unless it was reaped. The thread that started it lives as long.
 struct Own {
     birth: Arc<Birth>,
     executes: bool,
@@ -81,7 +81,7 @@ impl Drop for Own {
     fn drop(&mut self) {
         if let Some(pid) = self.birth.pid().filter(|_| !self.reaped) {
             let _ = sys::send(pid.saturating_neg(), libc::SIGKILL);
-            // What hangs in a file that it was to execute may not even die.
+            // A process that hangs in exec may not even react to KILL.
             let _ = sys::reap_one(pid, self.executes);
         }
     }

@@ -1,4 +1,4 @@
-//! Asks several places for the same and takes the first answer, so that one that is far or silent does not use up the time of the others.
+//! Queries several servers and uses the first response, so that a slow or silent server does not use up the time of the others.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,11 +9,12 @@ use tokio::time::{Instant, sleep_until};
 use super::dial::{after, shared, shown};
 use crate::outcome::{ErrorKind, Failure};
 
-/// After so long without an answer the next place is asked beside the one before, as addresses are (RFC 8305, 5).
+/// After this time without a response the next server is queried in parallel, as for addresses (RFC 8305, 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Asks the places in order: the next one at once after a failure, or after a quarter of a second of silence. Each may take what is left of
-/// `within`. When none answers the most telling failure is returned, with who it was: one that answered says more than one that did not.
+/// Queries the servers in order: the next one at once after a failure, or after a quarter of a second without a response. Each may take the
+/// rest of `within`. If none succeeds, the most informative failure is returned with its server: a server that responded says more than one
+/// that did not.
 pub(super) async fn first_of<P, T, F>(places: impl IntoIterator<Item = P>, within: Duration, probe: impl Fn(P) -> F) -> Result<T, Failure>
 where
     P: ToString,
@@ -44,10 +45,10 @@ where
             },
             () = sleep_until(due), if more => continue,
             () = sleep_until(deadline), if !attempts.is_empty() => {
-                let words = format!("{} asked, no answer within {}", attempts.len(), shown(within));
+                let words = format!("{} queried, no answer within {}", attempts.len(), shown(within));
                 return Err(worst.filter(is_answer).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
             }
-            else => return Err(worst.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "nobody is named"))),
+            else => return Err(worst.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "no server is named"))),
         };
         if !worst.as_ref().is_some_and(is_answer) {
             worst = Some(failure);
@@ -56,7 +57,7 @@ where
     }
 }
 
-/// Whether there was an answer.
+/// Whether there was a response.
 const fn is_answer(failure: &Failure) -> bool {
     !matches!(failure.kind, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Dns | ErrorKind::Unreachable)
 }
@@ -67,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// Each place by how long it takes in milliseconds, and whether it answers then.
+    /// Each server by its time in milliseconds, and whether it then responds.
     async fn first(places: &[(u64, bool)], within: u64) -> (Result<u64, Failure>, u64) {
         let began = Instant::now();
         let found = first_of(places.iter().map(|(time, _)| *time), Duration::from_millis(within), |time| {

@@ -1,4 +1,4 @@
-//! Asks a gRPC server for its health (`grpc.health.v1.Health/Check`) in one call over HTTP/2.
+//! Checks the health of a gRPC server (`grpc.health.v1.Health/Check`) in one call over HTTP/2.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::GrpcTarget;
 
-/// A health status has seven bytes; more than this is something else.
+/// The maximum response; a health status has seven bytes.
 const LONGEST_MESSAGE: usize = 16_384;
 
 /// The longest header block that the server may send, in bytes.
 const LONGEST_HEADERS: u32 = 16_384;
 
-/// Passes when the server says SERVING. A new connection each time: whether it takes one is part of the question.
+/// Passes if the server returns SERVING. It opens a new connection each time, because accepting one is part of the check.
 pub(super) async fn probe(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
     let mut stream: Box<dyn Duplex> = dial_either(&target.address, within).await?;
     if let Some(tls) = &target.tls {
@@ -31,7 +31,7 @@ pub(super) async fn probe(target: &GrpcTarget, within: Duration) -> Result<(), F
     let (sender, mut connection) = settings.handshake::<_, Bytes>(stream).await.map_err(|error| failure(&error))?;
     let call = call(sender, target);
     tokio::pin!(call);
-    // The connection moves the frames of the call. Its end is the call's end, too: the call then knows the reason.
+    // The connection transports the frames of the call. Its end also ends the call, which has the reason.
     let answer = tokio::select! {
         biased;
         answer = &mut call => answer,
@@ -43,12 +43,12 @@ pub(super) async fn probe(target: &GrpcTarget, within: Duration) -> Result<(), F
     judge(&answer.map_err(|error| failure(&error))?, &target.service)
 }
 
-/// What the server answered.
+/// The response of the server.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct GrpcReply {
     /// The message with its prefix of five bytes.
     message: Vec<u8>,
-    /// `grpc-status`, from the trailers or from an answer without a message.
+    /// `grpc-status`, from the trailers or from a response without a message.
     status: Option<u32>,
 }
 
@@ -73,7 +73,7 @@ async fn call(sender: SendRequest<Bytes>, target: &GrpcTarget) -> Result<GrpcRep
     Ok(answer)
 }
 
-/// The head of the call (gRPC over HTTP2, Requests).
+/// The header of the call (gRPC over HTTP2, Requests).
 fn head(target: &GrpcTarget) -> Request<()> {
     let scheme = if target.tls.is_some() { "https" } else { "http" };
     let authority = if target.address.host.starts_with('/') { "localhost".to_owned() } else { target.address.to_string() };
@@ -84,7 +84,7 @@ fn head(target: &GrpcTarget) -> Request<()> {
             .header("te", "trailers")
             .body(())
     };
-    // A host that no URL can hold was refused with the configuration; should one come by, the call is made all the same.
+    // The configuration refuses hosts that are not valid in a URL; if there is one all the same, the call is made without it.
     build(&authority).or_else(|_| build("localhost")).unwrap_or_default()
 }
 
@@ -102,7 +102,7 @@ fn message(service: &str) -> Bytes {
     message.into()
 }
 
-/// An integer of protocol buffers: seven bits a byte, the lowest first.
+/// A varint of protocol buffers: seven bits per byte, the lowest first.
 fn varint(bytes: &mut Vec<u8>, mut number: usize) {
     while number >= 128 {
         bytes.push((number & 127) as u8 | 128);
@@ -115,7 +115,7 @@ fn status_in(headers: &HeaderMap) -> Option<u32> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
-/// The status that gRPC's clients take an HTTP status for where no `grpc-status` came, as from a proxy (gRPC, http-grpc-status-mapping).
+/// The gRPC status for an HTTP status without `grpc-status`, for example from a proxy (gRPC, http-grpc-status-mapping).
 fn status_of_http(status: StatusCode) -> Option<u32> {
     match status.as_u16() {
         200 => None,
@@ -153,11 +153,11 @@ fn judge(answer: &GrpcReply, service: &str) -> Result<(), Failure> {
             ErrorKind::Protocol,
             "the call ended without an answer, check that grpc.health.v1.Health is registered and the service known",
         ),
-        _ => fail(ErrorKind::Protocol, "the answer is no health status"),
+        _ => fail(ErrorKind::Protocol, "the answer is not a health status"),
     }
 }
 
-/// Why a call ended without an answer.
+/// Why a call ended without a response.
 fn failure(error: &h2::Error) -> Failure {
     if let Some(io) = error.get_io() {
         // A connection that ends inside a frame has no error number: the codec above the socket says so.
@@ -170,7 +170,7 @@ fn failure(error: &h2::Error) -> Failure {
         return Failure::new(kind_of_io(io), &format!("calling: {io}")).once_connected();
     }
     match error.reason() {
-        Some(_) if error.is_go_away() && error.is_remote() => Failure::new(ErrorKind::NotReady, "the server takes no new calls (GOAWAY)"),
+        Some(_) if error.is_go_away() && error.is_remote() => Failure::new(ErrorKind::NotReady, "the server accepts no new calls (GOAWAY)"),
         Some(reason) if error.is_reset() && error.is_remote() => {
             Failure::new(ErrorKind::Protocol, &format!("the server ended the call without an answer (RST_STREAM {})", u32::from(reason)))
         }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_answers_for_the_server_is_taken_as_grpcs_clients_take_it() {
+    fn a_proxy_that_answers_for_the_server_is_handled_as_by_grpcs_clients() {
         for (http, status) in [(200, None), (401, Some(16)), (403, Some(7)), (404, Some(12)), (503, Some(14)), (500, Some(2))] {
             assert_eq!(status_of_http(StatusCode::from_u16(http).unwrap()), status, "{http}");
         }

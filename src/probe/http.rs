@@ -1,4 +1,4 @@
-//! Asks an HTTP endpoint and compares its answer with what is expected of it.
+//! Requests an HTTP endpoint and compares its response with the expected one.
 
 pub(super) mod client;
 
@@ -13,23 +13,23 @@ use super::tls;
 use crate::outcome::{Detail, ErrorKind, Failure, Private};
 use crate::plan::target::{Expectation, HttpTarget};
 
-/// The longest body that is read: what is expected has to stand in its first 256 KiB.
+/// The maximum size of a body that is read: the expected content has to be in its first 256 KiB.
 const LONGEST_BODY: usize = 256 * 1024;
 
-/// How many redirects are followed within the scheme, host and port of the URL where the check says no number.
+/// How many redirects are followed by default, if scheme, host and port stay the same.
 const REDIRECTS: u8 = 5;
 
-/// A check of an HTTP endpoint. No connection is kept: whether the server accepts a new one is part of the question.
+/// A check of an HTTP endpoint. No connection is kept, because accepting a new one is part of the check.
 #[derive(Debug)]
 pub(super) struct HttpProbe {
     target: HttpTarget,
-    /// Kept from one question to the next, with the time that it gives a connection.
+    /// The client, kept between requests, with its connect timeout.
     client: Option<(Duration, Client)>,
-    /// Read once, for it takes milliseconds; none where no TLS can come about.
+    /// The TLS configuration, read once because that takes milliseconds; none if TLS is not possible.
     tls: Option<ClientConfig>,
-    /// Whether the server may have heard the last question.
+    /// Whether the server may have received the last request.
     reached: bool,
-    /// The status of the last answer to it; none where none came.
+    /// The status of the last response to it; none without a response.
     status: Option<u16>,
 }
 
@@ -38,17 +38,17 @@ impl HttpProbe {
         Self { target, client: None, tls: None, reached: true, status: None }
     }
 
-    /// Whether the server may have heard the last question; false only where it is known that no connection to it came about.
+    /// Whether the server may have received the last request; false only if there certainly was no connection.
     pub(super) const fn reached(&self) -> bool {
         self.reached
     }
 
-    /// The status of the last answer to the last question, also where its body did not come; none where no answer came.
+    /// The status of the last response to the last request, also if its body is missing; none without a response.
     pub(super) const fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// Sends the request and follows redirects as the target says; connecting may take `within`, and the caller bounds the whole.
+    /// Sends the request and follows redirects according to the target; connecting may take `within`, and the caller limits the total time.
     pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         (self.reached, self.status) = (true, None);
         let result = self.exchange(within).await;
@@ -65,7 +65,7 @@ impl HttpProbe {
         let mut method = Method::from_bytes(self.target.method.as_bytes())
             .map_err(|error| internal(&format!("method {}: {error}", self.target.method)))?;
         let (mut left, elsewhere) = self.redirects();
-        // Credentials are for the host of the check; once another one was asked they are sent to nobody.
+        // Credentials are only for the host of the check; after a redirect to another host they are never sent again.
         let (mut trusted, mut answered) = (true, false);
         loop {
             let request = client.request(method.clone(), url.clone()).headers(headers(&self.target, trusted)?);
@@ -96,7 +96,7 @@ impl HttpProbe {
         }
     }
 
-    /// How many redirects are followed, and whether also to another scheme, host or port.
+    /// How many redirects are followed, and whether scheme, host or port may change.
     fn redirects(&self) -> (u8, bool) {
         match self.target.redirects {
             Some(most) => (most, true),
@@ -105,7 +105,7 @@ impl HttpProbe {
         }
     }
 
-    /// The client of this check; made anew where a connection has another time than before.
+    /// The client of this check; created again if the connect timeout has changed.
     fn client(&mut self, within: Duration) -> Result<Client, Failure> {
         if let Some((time, client)) = &self.client
             && *time == within
@@ -128,21 +128,21 @@ fn internal(words: &str) -> Failure {
     Failure::new(ErrorKind::Internal, words)
 }
 
-/// The headers that the target orders; to a host that is not `trusted` none of them.
+/// The headers of the target; none for a host that is not `trusted`.
 fn headers(target: &HttpTarget, trusted: bool) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in target.headers.iter().filter(|_| trusted) {
-        // The value may be a token, so the error says the name only.
-        let wrong = || internal(&format!("header {name} is not one that can be sent"));
+        // The value may be a token, so the error contains only the name.
+        let wrong = || internal(&format!("header {name} cannot be sent"));
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
         headers.insert(key, HeaderValue::from_str(value.expose()).map_err(|_| wrong())?);
     }
     Ok(headers)
 }
 
-/// Where a redirect leads, without the credentials that it names; none where the answer is none (RFC 9110, 15.4).
+/// The target of a redirect, without credentials in it; none if the response is not a redirect (RFC 9110, 15.4).
 fn next(response: &Response, from: &Url) -> Option<Url> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -156,7 +156,7 @@ fn same_origin(one: &Url, other: &Url) -> bool {
     one.origin() == other.origin()
 }
 
-/// Reads no more of the answer than it takes to judge it.
+/// Reads only as much of the response as is needed.
 async fn judge(expect: &Expectation, mut response: Response, redirect: bool) -> Result<(), Failure> {
     let status = response.status().as_u16();
     let accepted = if expect.status.is_empty() { (200..300).contains(&status) } else { expect.status.contains(&status) };
@@ -183,18 +183,18 @@ async fn judge(expect: &Expectation, mut response: Response, redirect: bool) -> 
     matches_body(expect, &body).map_err(|words| Failure::new(ErrorKind::Status, &words).because(Detail::Body))
 }
 
-/// Whether `text` ends in what has come behind the first `known` bytes of `body`.
+/// Whether `text` occurs in `body` with its end after the first `known` bytes.
 fn holds_since(body: &[u8], known: usize, text: &[u8]) -> bool {
     let from = known.saturating_sub(text.len());
     !text.is_empty() && body.get(from..).is_some_and(|tail| tail.windows(text.len()).any(|window| window == text))
 }
 
-/// Whether a body holds what is expected, else what is missing.
+/// Checks that a body has the expected content; returns what is missing.
 fn matches_body(expect: &Expectation, body: &[u8]) -> Result<(), String> {
     if let Some(text) = &expect.body
         && !String::from_utf8_lossy(body).contains(text.as_str())
     {
-        return Err(format!("the body does not hold {text:?}"));
+        return Err(format!("the body does not contain {text:?}"));
     }
     if expect.json.is_empty() {
         return Ok(());

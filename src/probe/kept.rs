@@ -1,12 +1,12 @@
-//! A check that stays logged in to its server from one run to the next.
+//! A check that keeps its session with the server from one run to the next.
 
 use std::time::Duration;
 
 use crate::outcome::Failure;
 
-/// A server that a check keeps a session with.
+/// A server with which a check keeps a session.
 pub(super) trait Server {
-    /// A connection that is logged in; dropping it closes it.
+    /// A logged-in connection; dropping it closes it.
     type Session: std::fmt::Debug;
 
     /// The session's number, which no other session of this process has.
@@ -17,10 +17,10 @@ pub(super) trait Server {
         false
     }
 
-    /// Probes the server over a session that was kept.
+    /// Probes the server over the kept session.
     async fn probe(&self, session: &mut Self::Session) -> Result<(), Failure>;
 
-    /// Opens a session, over which the probe has passed. Connecting may take `within`.
+    /// Opens a session and probes over it. Connecting may take `within`.
     async fn open(&self, within: Duration) -> Result<Self::Session, Failure>;
 }
 
@@ -36,14 +36,15 @@ impl<S: Server> Kept<S> {
         Self { server, session: None }
     }
 
-    /// Which session is kept; none without one.
+    /// The number of the kept session, if there is one.
     pub(super) fn session(&self) -> Option<u64> {
         self.session.as_ref().map(S::number)
     }
 
-    /// Probes over the kept session. Where that fails, over a new one within the same run: the old connection alone may have been closed.
+    /// Probes over the kept session. If that fails, it probes over a new one within the same run, because perhaps only the old connection
+    /// was closed.
     ///
-    /// While a run lasts, the session belongs to its future: a run that is dropped closes the session.
+    /// During a run the session belongs to its future: dropping the run closes the session.
     pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.take()
             && self.server.probe(&mut session).await.is_ok()
@@ -55,7 +56,7 @@ impl<S: Server> Kept<S> {
         Ok(())
     }
 
-    /// Takes the kept session out; none where it has ended.
+    /// Takes the kept session out; none if it has ended.
     pub(super) fn take(&mut self) -> Option<S::Session> {
         self.session.take().and_then(|mut session| (!S::is_closed(&mut session)).then_some(session))
     }

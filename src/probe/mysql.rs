@@ -1,4 +1,4 @@
-//! Asks whether a MySQL or MariaDB takes a login and answers `SELECT 1`, with the few packets of its protocol that this takes.
+//! Probes a MySQL or MariaDB by a login and `SELECT 1`, with a minimal part of its protocol.
 
 mod handshake;
 mod login;
@@ -20,13 +20,13 @@ use handshake::Greeting;
 use login::Channel;
 use refusal::{lost, refusal};
 
-/// How long sent data may stay unacknowledged before the kernel gives the connection up.
+/// How long sent data may stay unacknowledged before the kernel drops the connection.
 const LOSS: Duration = Duration::from_secs(10);
 
-/// No packet of a login or of `SELECT 1` is longer.
+/// The maximum packet size of a login or of `SELECT 1`.
 const LONGEST_PACKET: usize = 16 * 1024;
 
-/// More packets than this are no answer to any question of ours.
+/// The maximum number of packets of a response.
 const MOST_ROWS: usize = 1024;
 
 const QUERY: u8 = 3;
@@ -59,10 +59,10 @@ impl Kept<MysqlTarget> {
     }
 }
 
-/// The rows of an answer; none for NULL.
+/// The rows of a result; none for NULL.
 pub type Rows = Vec<Vec<Option<String>>>;
 
-/// The values of a row of the text protocol: a length and its bytes each, 0xfb for NULL.
+/// The values of a row of the text protocol: each a length and its bytes, 0xfb for NULL.
 fn columns(mut row: &[u8]) -> Option<Vec<Option<String>>> {
     let mut values = Vec::new();
     while let Some((first, rest)) = row.split_first() {
@@ -83,17 +83,17 @@ fn columns(mut row: &[u8]) -> Option<Vec<Option<String>>> {
     Some(values)
 }
 
-/// One connection that is logged in, for those who have more to ask; dropping it closes it.
+/// One logged-in connection, for further statements; dropping it closes it.
 #[derive(Debug)]
 pub struct Session(Wire);
 
 impl Session {
-    /// Connects and logs in; what is slow about it is the caller's to give up.
+    /// Connects and logs in; the caller limits the time.
     pub async fn open(target: &MysqlTarget, within: Duration) -> Result<Self, Failure> {
         Wire::open(target, within).await.map(Self)
     }
 
-    /// Runs one statement and returns its rows. Not to be used any more once it was cancelled.
+    /// Runs one statement and returns its rows. After a cancellation the session must not be used again.
     pub async fn query(&mut self, statement: &str) -> Result<Rows, Failure> {
         self.0.query(statement).await
     }
@@ -103,7 +103,7 @@ impl Session {
         Ok(self.query(statement).await?.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
     }
 
-    /// Returns once the server says something unasked, which is a farewell, or the connection has ended. Safe to cancel.
+    /// Returns once the server sends something unrequested, which announces the end, or the connection has ended. Safe to cancel.
     pub async fn ended(&mut self) {
         let _ = self.0.stream.fill_buf().await;
     }
@@ -139,7 +139,7 @@ impl Wire {
         }
     }
 
-    /// Connects and logs in; what is slow about it is the caller's to give up.
+    /// Connects and logs in; the caller limits the time.
     async fn open(target: &MysqlTarget, within: Duration) -> Result<Self, Failure> {
         let local = target.address.host.starts_with('/');
         let stream: Box<dyn Duplex> = if local {
@@ -160,7 +160,7 @@ impl Wire {
             SslMode::Disable => false,
             SslMode::Allow | SslMode::Prefer => greeting.offers_tls(),
             SslMode::Require if greeting.offers_tls() => true,
-            SslMode::Require => return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode asks for")),
+            SslMode::Require => return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode requires")),
         };
         if encrypted {
             wire.send(&greeting.tls_request(target)).await?;
@@ -189,11 +189,11 @@ impl Wire {
     async fn select_one(&mut self) -> Result<(), Failure> {
         match self.query("SELECT 1").await?.as_slice() {
             [row] if row.as_slice() == [Some("1".to_owned())] => Ok(()),
-            _ => Err(Failure::new(ErrorKind::Protocol, "SELECT 1 was not answered with 1")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "SELECT 1 did not return 1")),
         }
     }
 
-    /// Runs one statement and takes its rows: a count of columns, their definitions, an end, the rows, an end.
+    /// Runs one statement and reads its rows: a count of columns, their definitions, an end, the rows, an end.
     async fn query(&mut self, statement: &str) -> Result<Rows, Failure> {
         self.allowance.renew();
         self.sequence = 0;
@@ -212,7 +212,7 @@ impl Wire {
             match self.receive().await?.as_slice() {
                 [0xff, rest @ ..] => return Err(refusal(rest)),
                 [0xfe, rest @ ..] if rest.len() < 8 => ends = ends.saturating_add(1),
-                row if ends == 1 => rows.push(columns(row).ok_or_else(|| wrong("a row is cut short"))?),
+                row if ends == 1 => rows.push(columns(row).ok_or_else(|| wrong("a row is incomplete"))?),
                 _ => {}
             }
             if ends == 2 {

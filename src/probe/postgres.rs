@@ -1,4 +1,4 @@
-//! Asks whether a PostgreSQL takes a login and answers `SELECT 1`.
+//! Probes a PostgreSQL by a login and `SELECT 1`.
 
 mod binding;
 mod guard;
@@ -22,32 +22,32 @@ use binding::Spoken;
 use login::LoggedIn;
 use refusal::reason_of_state;
 
-/// One connection that is logged in; dropping it closes it.
+/// One logged-in connection; dropping it closes it.
 #[derive(Debug)]
 pub struct Session {
     number: u64,
     client: Client,
     allowance: Allowance,
-    /// Moves the bytes; ends with the session, and the session with it.
+    /// The task that transports the bytes; it ends with the session, and the session with it.
     driver: JoinSet<()>,
-    /// Closed by the driver's end.
+    /// Closed at the end of the driver's task.
     alive: watch::Receiver<()>,
-    /// What other sessions said by `NOTIFY` on a channel that this one listens to.
+    /// Notifications (`NOTIFY`) of other sessions on a channel that this one listens to.
     notes: mpsc::UnboundedReceiver<String>,
 }
 
 /// A statement that failed.
 #[derive(Clone, Debug)]
 pub struct StatementError {
-    /// What it means.
+    /// Its classification.
     pub failure: Failure,
-    /// The SQLSTATE, where it was the server that refused the statement.
+    /// The SQLSTATE, if the server refused the statement.
     pub state: Option<String>,
 }
 
 impl StatementError {
-    /// Whether the server refuses the statement by its nature, so that asking again is no use: it has no such feature or no such function,
-    /// cannot parse it, or does not grant the right (SQLSTATE classes 0A and 42).
+    /// Whether the refusal is permanent: the server lacks the feature or function, cannot parse the statement, or denies the right
+    /// (SQLSTATE classes 0A and 42).
     pub fn is_final(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.starts_with("0A") || state.starts_with("42"))
     }
@@ -60,10 +60,9 @@ impl From<Failure> for StatementError {
 }
 
 impl Session {
-    /// Connects and logs in under `application_name`, to the first host that will do, with or without TLS in libpq's order.
+    /// Connects and logs in under `application_name`, to the first suitable host, with or without TLS in libpq's order.
     ///
-    /// With one host nothing but connecting is bounded in time here: a server that accepts and stays silent is the caller's to give up.
-    /// Several share `within`.
+    /// With one host, only connecting is limited here; the caller limits the rest. Several hosts share `within`.
     pub async fn open(target: &PostgresTarget, application_name: &str, within: Duration) -> Result<Self, Failure> {
         hosts::open(target, application_name, within).await
     }
@@ -73,7 +72,7 @@ impl Session {
         let (notebook, notes) = mpsc::unbounded_channel();
         let mut driver = JoinSet::new();
         driver.spawn(async move {
-            // How a connection ended is told to whoever uses it.
+            // The user of the connection gets the reason of its end.
             while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
                 if let AsyncMessage::Notification(note) = message {
                     let _ = notebook.send(note.payload().to_owned());
@@ -84,12 +83,12 @@ impl Session {
         Self { number: session_number(), client, allowance, driver, alive, notes }
     }
 
-    /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
+    /// Runs one statement with the simple protocol, which every pooler supports, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
         self.run_statement(statement).await.map_err(|refused| refused.failure)
     }
 
-    /// As [`query`](Self::query), with the server's own code for a refusal.
+    /// Like [`query`](Self::query), with the server's code for a refusal.
     pub async fn run_statement(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         self.allowance.renew();
         let messages = self
@@ -122,12 +121,12 @@ impl Session {
         let _ = self.alive.clone().changed().await;
     }
 
-    /// The next word that was heard by `LISTEN`; none yet.
+    /// The next received notification, if any.
     pub fn next_notification(&mut self) -> Option<String> {
         self.notes.try_recv().ok()
     }
 
-    /// Waits for the next word that is heard by `LISTEN`; for ever once the connection has ended. Safe to cancel.
+    /// Waits for the next notification; forever once the connection has ended. Safe to cancel.
     pub async fn notification(&mut self) -> String {
         match self.notes.recv().await {
             Some(word) => word,
@@ -135,17 +134,17 @@ impl Session {
         }
     }
 
-    /// Takes leave of the server and returns once the connection has ended.
+    /// Closes the session and returns once the connection has ended.
     pub async fn close(self) {
         let Self { client, mut driver, .. } = self;
         drop(client);
         while driver.join_next().await.is_some() {}
     }
 
-    /// The pid by which the server introduced itself at the login, `BackendKeyData`; none when the driver does not tell.
+    /// The pid of the server process from the login (`BackendKeyData`); none if unknown.
     ///
-    /// The driver keeps it for cancelling only, so a cancel request is written to nobody and read:
-    /// length, code, pid and secret, four bytes each.
+    /// The driver keeps it only for cancel requests, so one is written into a buffer and parsed: length, code, pid and secret, four bytes
+    /// each.
     pub async fn greeted_by(&self) -> Option<i32> {
         let (ours, mut nobodys) = tokio::io::duplex(64);
         self.client.cancel_token().cancel_query_raw(ours, Spoken::default()).await.ok()?;
@@ -155,14 +154,14 @@ impl Session {
     }
 }
 
-/// What an error of the driver or the server means; SQLSTATE and the server's words become the private text.
+/// Classifies an error of the driver or the server; SQLSTATE and the server's text become the details.
 fn failure(error: &Error) -> Failure {
     if let Some(refusal) = error.as_db_error() {
         let Reason { kind, detail } = reason_of_state(refusal.code(), refusal.message());
         return Failure::new(kind, &format!("{} {}: {}", refusal.severity(), refusal.code().code(), refusal.message())).because(detail);
     }
     let kind = match kind_of_chain(error) {
-        // The driver's words for a connection that ended in the middle of an answer.
+        // The driver's text for a connection that ended in the middle of a response.
         Some(ErrorKind::Internal) if words_of_chain(error).contains("bytes remaining on stream") => ErrorKind::Refused,
         Some(kind) => kind,
         None if error.is_closed() => ErrorKind::Refused,
@@ -196,19 +195,19 @@ impl Server for PostgresTarget {
 async fn select_one(session: &Session, role: ServerRole) -> Result<(), Failure> {
     match session.value("SELECT 1").await?.as_deref() {
         Some("1") => {}
-        other => return Err(Failure::new(ErrorKind::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
+        other => return Err(Failure::new(ErrorKind::Protocol, &format!("SELECT 1 returned {other:?}"))),
     }
     has_role(session, role).await
 }
 
-/// Whether the server is what it has to be.
+/// Whether the server has the required role.
 async fn has_role(session: &Session, role: ServerRole) -> Result<(), Failure> {
     let (question, wanted, words) = match role {
         ServerRole::Any | ServerRole::PreferStandby => return Ok(()),
-        ServerRole::ReadWrite => ("SHOW transaction_read_only", "off", "the server takes no writes"),
-        ServerRole::ReadOnly => ("SHOW transaction_read_only", "on", "the server takes writes"),
+        ServerRole::ReadWrite => ("SHOW transaction_read_only", "off", "the server accepts no writes"),
+        ServerRole::ReadOnly => ("SHOW transaction_read_only", "on", "the server accepts writes"),
         ServerRole::Primary => ("SELECT pg_catalog.pg_is_in_recovery()", "f", "the server is a standby"),
-        ServerRole::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "the server is no standby"),
+        ServerRole::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "the server is not a standby"),
     };
     if session.value(question).await?.as_deref() == Some(wanted) { Ok(()) } else { Err(Failure::new(ErrorKind::NotReady, words)) }
 }

@@ -1,4 +1,4 @@
-//! Asks whether a Redis takes AUTH and SELECT and answers PING; it never writes.
+//! Probes a Redis with AUTH, SELECT and PING; it never writes.
 
 pub mod heartbeat_reader;
 mod ready;
@@ -20,29 +20,29 @@ use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::RedisTarget;
 
-/// How long sent data may stay unacknowledged, so that a stuck write cannot arrive much later than it was decided
-/// (`docs/decisions.md`, 3).
+/// How long sent data may stay unacknowledged, so that a delayed write cannot arrive much later than it was decided (`docs/decisions.md`,
+/// 3).
 const LOSS: Duration = Duration::from_secs(5);
 
-/// The longest answer to a question in bytes. The driver makes 60 and more of each 3 bytes in a list of empty words, and doubles its room
-/// for them, so that this bounds what a peer can make it take; the role of a master with 250 replicas is shorter.
+/// The longest response in bytes. For a list of empty strings the driver uses 60 and more bytes of memory for each 3 received bytes, and
+/// doubles its buffers, so this limits the memory that a peer can use up; the role of a master with 250 replicas is shorter.
 const LONGEST_ANSWER: usize = 16 * 1024;
 
-/// One connection that is logged in, on its database, and has answered a PING; dropping it closes it.
+/// One logged-in connection, on its database, that has answered a PING; dropping it closes it.
 #[derive(Debug)]
 pub struct Session {
     number: u64,
     connection: MultiplexedConnection,
     allowance: Allowance,
     local: Option<IpAddr>,
-    /// Moves the bytes; ends with the session.
+    /// The task that transports the bytes; it ends with the session.
     driver: JoinSet<()>,
 }
 
 impl Session {
-    /// Connects, logs in and says PING: only its answer tells a missing password from other faults.
+    /// Connects, logs in and sends PING: only its reply distinguishes a missing password from other errors.
     ///
-    /// Each answer may take `within` at most, connecting may, too.
+    /// Connecting and each reply may take at most `within`.
     pub async fn open(target: &RedisTarget, within: Duration) -> Result<Self, Failure> {
         let mut session = Self::connect(target, within).await?;
         if target.database != 0 {
@@ -52,9 +52,9 @@ impl Session {
         Ok(session)
     }
 
-    /// Connects and logs in, without choosing a database: what a Sentinel takes.
+    /// Connects and logs in without selecting a database, as for a Sentinel.
     ///
-    /// The commands of the login are our own, because the driver's would hide the server's words behind one kind of error.
+    /// It sends the login commands itself, because the driver would hide the server's text behind one kind of error.
     async fn connect(target: &RedisTarget, within: Duration) -> Result<Self, Failure> {
         let (mut stream, local): (Box<dyn Duplex>, _) = if target.address.host.starts_with('/') {
             (Box::new(dial_unix(Path::new(&target.address.host)).await?), None)
@@ -77,7 +77,7 @@ impl Session {
         driver.spawn(moving);
         let mut session = Self { number: session_number(), connection, allowance, local, driver };
         let password = target.password.as_ref().map_or("", |password| password.expose());
-        // As redis-py: a user alone logs in with the empty password, which the server's `nopass` users take.
+        // As in redis-py: a user without a password logs in with the empty one, which `nopass` users accept.
         if !password.is_empty() || target.username.is_some() {
             let mut auth = redis::cmd("AUTH");
             if let Some(user) = &target.username {
@@ -88,38 +88,38 @@ impl Session {
         Ok(session)
     }
 
-    /// Comes back when the connection is closed, by the server or by a fault; safe to cancel.
+    /// Returns when the connection is closed, by the server or by an error. Safe to cancel.
     pub async fn closed(&mut self) {
         self.driver.join_next().await;
     }
 
-    /// Says PING and expects PONG.
+    /// Sends PING and expects PONG.
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match self.query(&redis::cmd("PING")).await? {
             Value::SimpleString(word) if word == "PONG" => Ok(()),
-            other => Err(Failure::new(ErrorKind::Protocol, &format!("PING was answered with {other:?}"))),
+            other => Err(Failure::new(ErrorKind::Protocol, &format!("PING returned {other:?}"))),
         }
     }
 
-    /// Sends one command and takes its answer; an error that the server answers is a failure, too.
+    /// Sends one command and reads its reply; an error reply is a failure, too.
     pub async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
         self.send(command).await.map_err(|error| failure(&error))
     }
 
-    /// As [`Session::query`], with the driver's error for those who have to know its code.
+    /// Like [`Session::query`], with the driver's error, for callers that need its code.
     pub async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         self.allowance.renew_to(LONGEST_ANSWER);
         self.connection.send_packed_command(command).await?.extract_error()
     }
 
-    /// As [`Session::query`], for the one question whose answer is long: who is in a set.
+    /// Like [`Session::query`], for the only command with a long reply: the members of a set.
     async fn query_list(&mut self, command: &Cmd) -> Result<Value, Failure> {
         self.allowance.renew();
         let answer = self.connection.send_packed_command(command).await.and_then(Value::extract_error);
         answer.map_err(|error| failure(&error))
     }
 
-    /// Our own address on this connection; none when the kernel does not say.
+    /// Our own address on this connection; none if unknown.
     pub const fn local(&self) -> Option<IpAddr> {
         self.local
     }
@@ -130,7 +130,7 @@ impl Session {
     }
 }
 
-/// What an error of the driver or the server means; the server's own words become the private text.
+/// Classifies an error of the driver or the server; the server's text becomes the details.
 pub fn failure(error: &RedisError) -> Failure {
     match (error.code(), error.detail()) {
         (Some(code), Some(words)) => Failure::new(kind(error), &format!("{code} {words}")),
@@ -138,14 +138,14 @@ pub fn failure(error: &RedisError) -> Failure {
     }
 }
 
-/// The class of an error; the driver knows only some of the server's codes as kinds of their own.
+/// The class of an error; the driver has separate kinds for only some of the server's codes.
 fn kind(error: &RedisError) -> ErrorKind {
     let words = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {
         (RedisErrorKind::Io, _) if error.is_timeout() => ErrorKind::Timeout,
         (RedisErrorKind::Io, _) if kind_of_chain(error) == Some(ErrorKind::Tls) => ErrorKind::Tls,
         (RedisErrorKind::Io, _) if kind_of_chain(error) == Some(ErrorKind::Protocol) => ErrorKind::Protocol,
-        // We connect ourselves, so this is a connection that was closed before the answer.
+        // We connect ourselves, so this is a connection that was closed before the reply.
         (RedisErrorKind::Io, _) => ErrorKind::Refused,
         (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => ErrorKind::Auth,
         (_, Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MISCONF" | "NOREPLICAS" | "READONLY" | "OOM")) => {

@@ -1,4 +1,4 @@
-//! Asks several HTTP endpoints in parallel, and makes one result of theirs.
+//! Probes several HTTP endpoints in parallel, and combines their results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::plan::target::{Member, SeveralTarget};
 /// A check of several endpoints.
 #[derive(Debug)]
 pub(super) struct SeveralProbe {
-    /// Taken away while they are asked; one that does not come back is made anew.
+    /// Removed while they are probed; one that does not come back is created again.
     members: Vec<Option<HttpProbe>>,
     target: SeveralTarget,
 }
@@ -25,14 +25,14 @@ impl SeveralProbe {
         Self { members: target.members.iter().map(|_| None).collect(), target }
     }
 
-    /// Whether one of them may have heard the last question; see [`HttpProbe::reached`].
+    /// Whether one of them may have received the last request; see [`HttpProbe::reached`].
     pub(super) fn reached(&self) -> bool {
         let mut probed = self.members.iter().zip(&self.target.members).filter(|(_, member)| !member.lacks_key);
         probed.any(|(probe, _)| probe.as_ref().is_none_or(HttpProbe::reached))
     }
 
-    /// Asks all of them, each within its own time once it is its turn, and all within `within`; the result is the first failure in
-    /// their order.
+    /// Probes all of them, each within its own time once it is its turn, and all within `within`; the result is the first failure in their
+    /// order.
     pub(super) async fn probe(&mut self, within: Duration) -> (Result<(), Failure>, Vec<EndpointResult>) {
         let turns = Arc::new(Semaphore::new(self.target.at_once));
         let (each, now) = (self.target.timeout, Instant::now());
@@ -69,10 +69,10 @@ impl SeveralProbe {
     }
 }
 
-/// The part of an endpoint before it has answered.
+/// The part of an endpoint before its response.
 fn not_probed(member: &Member) -> EndpointResult {
     let failure = if member.lacks_key {
-        Failure::new(ErrorKind::Missing, "it was not asked: its key is empty").because(Detail::NotConfigured)
+        Failure::new(ErrorKind::Missing, "it was not called: its key is empty").because(Detail::NotConfigured)
     } else {
         Failure::new(ErrorKind::Internal, "the probe panicked")
     };
@@ -87,10 +87,10 @@ fn not_probed(member: &Member) -> EndpointResult {
 }
 
 fn out_of_time() -> Failure {
-    Failure::new(ErrorKind::Timeout, "it was not asked: the time of the check was over before its turn")
+    Failure::new(ErrorKind::Timeout, "it was not called: the time of the check was over before its turn")
 }
 
-/// All have to answer; one without a key stands in the report, and fails the check only where nothing else was asked.
+/// All have to succeed; one without a key is in the report, and fails the check only if no other was called.
 fn summary(parts: &[EndpointResult]) -> Result<(), Failure> {
     let probed = |part: &&EndpointResult| part.result.as_ref().err().is_none_or(|failure| failure.detail != Detail::NotConfigured);
     let failing =
@@ -98,7 +98,7 @@ fn summary(parts: &[EndpointResult]) -> Result<(), Failure> {
     failing.map_or(Ok(()), |first| Err(failed(parts, first, &first.name)))
 }
 
-/// The failure of a check of which parts failed, in the words of one that is called `name`.
+/// The failure of a check with failed parts, with the text of the part `name`.
 pub(super) fn failed(parts: &[EndpointResult], one: &EndpointResult, name: &str) -> Failure {
     let failed = parts.iter().filter(|part| part.result.is_err()).count();
     let failure = one.result.as_ref().err().cloned().unwrap_or_else(|| Failure::new(ErrorKind::Internal, "it passed"));
@@ -143,7 +143,7 @@ mod tests {
         port
     }
 
-    /// What each part says of its result: the cause, the status, the words.
+    /// The result of each part: the cause, the status, the text.
     fn statuses_and_words(parts: &[EndpointResult]) -> Vec<(Option<u16>, String)> {
         parts
             .iter()
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_has_its_own_time_and_who_is_not_asked_says_so() {
+    async fn each_has_its_own_time_and_one_that_is_not_probed_is_shown_as_such() {
         let silent = serving("").await;
         let halfway = serving("HTTP/1.1 204 No Content\r\n\r\n").await;
         let timeout = Duration::from_millis(200);
@@ -161,11 +161,11 @@ mod tests {
         let longest = target.longest();
         assert!(longest >= timeout * 4);
         let late = "no answer within 200ms".to_owned();
-        let keyless = "it was not asked: its key is empty".to_owned();
+        let keyless = "it was not called: its key is empty".to_owned();
         let (result, parts) = SeveralProbe::new(target.clone()).probe(longest).await;
         assert_eq!(statuses_and_words(&parts), [(None, late.clone()), (None, late), (Some(204), String::new()), (None, keyless)]);
         assert!(result.is_err() && parts.iter().all(|part| part.elapsed < timeout * 2));
-        // Where the whole has less time than that, the last ones do not get their turn.
+        // If the total time is shorter, the last ones are not called.
         let (_, parts) = SeveralProbe::new(target).probe(Duration::from_millis(150)).await;
         assert_eq!(statuses_and_words(&parts)[2], (None, out_of_time().private.as_str().to_owned()));
     }

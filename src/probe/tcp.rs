@@ -1,4 +1,4 @@
-//! Asks whether a port accepts connections.
+//! Probes whether a port accepts connections.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ impl TcpProbe {
         Self { address, refused: RefusedSocket::default() }
     }
 
-    /// Passes when one address of the host accepts a connection; it is closed at once.
+    /// Passes if one address of the host accepts a connection, which is closed at once.
     pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         dial_again(&self.address, within, &mut self.refused).await.map(drop)
     }

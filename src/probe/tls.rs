@@ -1,4 +1,4 @@
-//! Agrees on TLS with a server over a stream that is there, and says in plain words why that failed.
+//! Opens a TLS session with a server over an existing stream, and explains failures in plain words.
 
 mod fitness;
 
@@ -23,25 +23,25 @@ use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{ClientCertificate, Tls, Verify};
 use fitness::{Unfit, serves, signs};
 
-/// The one cryptography of this program; nothing is left to a default that another crate could choose.
+/// The cryptography provider of this program, set explicitly so that no other crate can choose a default.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let provider = PROVIDER.get_or_init(|| {
-        // Also for those who ask the process for its provider; it can only be there already.
+        // Also for code that uses the process-wide provider; this fails only if it is already set.
         let _ = ring::default_provider().install_default();
         Arc::new(ring::default_provider())
     });
     Arc::clone(provider)
 }
 
-/// Speaks TLS over `stream` with the server that is called `host`.
+/// Opens TLS over `stream` with the server named `host`.
 pub(super) async fn wrap<S: Duplex>(stream: S, host: &str, config: Arc<ClientConfig>) -> Result<TlsStream<S>, Failure> {
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Failure::new(ErrorKind::Tls, &format!("{host} is not a name that a certificate can bear")))?;
+        .map_err(|_| Failure::new(ErrorKind::Tls, &format!("{host} is not a name that a certificate can contain")))?;
     TlsConnector::from(config).connect(name, stream).await.map_err(|error| failure(&error))
 }
 
-/// What TLS is spoken with; reads the files of `tls`.
+/// The TLS configuration; reads the files of `tls`.
 pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Failure> {
     let versions = if tls.newest_only { &[&TLS13][..] } else { rustls::DEFAULT_VERSIONS };
     let builder = ClientConfig::builder_with_provider(provider())
@@ -63,7 +63,7 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
     Ok(config)
 }
 
-/// What no server can be spoken with: for a client that wants a configuration and has no use for it.
+/// A configuration that trusts no server, for a client that needs one without using it.
 pub(super) fn trusting_none() -> Result<ClientConfig, Failure> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -80,7 +80,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failur
     let unreadable = |error| unreadable("certificates", path, &error);
     let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
     if found.is_empty() {
-        return Err(Failure::new(ErrorKind::Tls, &format!("{} holds no certificate in PEM", path.display())));
+        return Err(Failure::new(ErrorKind::Tls, &format!("{} contains no certificate in PEM", path.display())));
     }
     Ok(found)
 }
@@ -89,7 +89,7 @@ fn unreadable(what: &str, path: &Path, error: &dyn Error) -> Failure {
     Failure::new(ErrorKind::Tls, &format!("cannot read {what} of {}: {error}", path.display()))
 }
 
-/// The system's trusted certificates, read once; in an image that has none those of Mozilla, built in.
+/// The system's trusted certificates, read once; in an image without any, the built-in ones of Mozilla.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
@@ -104,15 +104,15 @@ fn system_roots() -> Arc<RootCertStore> {
     Arc::clone(roots)
 }
 
-/// Verifies as much of a server's certificate as was asked for.
+/// Verifies as much of a server's certificate as is configured.
 #[derive(Debug)]
 struct Judge {
     verify: Verify,
-    /// None where nothing is verified.
+    /// None if nothing is verified.
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// Certificates of the given file: one of them may be the server's own, as OpenSSL has it.
+    /// Certificates of the configured file: one of them may be the server's own, as in OpenSSL.
     own: Vec<CertificateDer<'static>>,
-    /// Why one of them is no authority; told where none of them is.
+    /// Why one of them is not an authority; reported if none of them is.
     unfit: Option<Unfit>,
     provider: Arc<CryptoProvider>,
 }
@@ -139,7 +139,7 @@ impl Judge {
             }
             None => system_roots(),
         };
-        // Without any authority the file may still hold the server's own certificate.
+        // Without any authority the file may still contain the server's own certificate.
         if !roots.is_empty() {
             let chain = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
             judge.chain = Some(chain.map_err(|error| Failure::new(ErrorKind::Tls, &error.to_string()))?);
@@ -171,7 +171,7 @@ impl ServerCertVerifier for Judge {
             return Err(self.unfit.map_or_else(|| CertificateError::UnknownIssuer.into(), rustls::Error::from));
         };
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // The name is looked at last, so all else is in order.
+            // The name is verified last, so everything else is valid.
             Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
                 if self.verify == Verify::Chain =>
             {
@@ -187,7 +187,7 @@ impl ServerCertVerifier for Judge {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // A certificate that rustls cannot read at all (X.509 v1) is nobody's concern where nothing is verified.
+        // A certificate that rustls cannot parse (X.509 v1) does not matter if nothing is verified.
         match verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms) {
             Err(rustls::Error::InvalidCertificate(_)) if self.verify == Verify::Nothing => Ok(HandshakeSignatureValid::assertion()),
             verdict => verdict,
@@ -211,7 +211,7 @@ impl ServerCertVerifier for Judge {
     }
 }
 
-/// What an error of a handshake, or of a session later on, means.
+/// Classifies an error of a handshake, or of an established session.
 pub(super) fn failure(error: &io::Error) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => Failure::new(ErrorKind::Tls, &words(error)),
@@ -219,7 +219,7 @@ pub(super) fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// The words of an error of rustls, with what they mean where libpq or a browser would say something else.
+/// The text of an error of rustls, with an explanation.
 pub(super) fn words(error: &rustls::Error) -> String {
     if let Some(unfit) = Unfit::of(error) {
         return unfit.to_string();
@@ -232,7 +232,7 @@ pub(super) fn words(error: &rustls::Error) -> String {
 
 fn hint(error: &rustls::Error) -> Option<&'static str> {
     use rustls::Error as E;
-    let refused = "the server refuses our certificate or wants one; name it by a client certificate and its key";
+    let refused = "the server refuses our client certificate or requires one; configure a client certificate and its key";
     Some(match error {
         E::InvalidCertificate(problem) => return certificate_hint(problem),
         E::InvalidMessage(_) => "the server does not speak TLS on this port",
@@ -243,33 +243,35 @@ fn hint(error: &rustls::Error) -> Option<&'static str> {
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied,
         ) => refused,
-        E::AlertReceived(AlertDescription::HandshakeFailure) => "the server has no cipher in common with us, or wants a client certificate",
-        E::AlertReceived(AlertDescription::ProtocolVersion) | E::PeerIncompatible(_) => {
-            "the server speaks no version of TLS from 1.2 on that we have in common"
+        E::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "the server has no cipher in common with us, or requires a client certificate"
         }
-        E::AlertReceived(AlertDescription::UnrecognisedName) => "the server knows no host of this name",
+        E::AlertReceived(AlertDescription::ProtocolVersion) | E::PeerIncompatible(_) => {
+            "the server has no version of TLS from 1.2 on in common with us"
+        }
+        E::AlertReceived(AlertDescription::UnrecognisedName) => "the server does not know this host name",
         _ => return None,
     })
 }
 
 fn certificate_hint(problem: &CertificateError) -> Option<&'static str> {
     Some(match problem {
-        CertificateError::UnknownIssuer => "no trusted authority signed it; name the file of the one that did (`ca`, `sslrootcert`)",
+        CertificateError::UnknownIssuer => "no trusted authority signed it; name the file of the authority that did (`ca`, `sslrootcert`)",
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            "it names no host at all, or only in its common name (CN), which is not looked at; make one with a subjectAltName"
+            "it names no host at all, or only in its common name (CN), which is ignored; create one with a subjectAltName"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it belongs to another host; connect by a name that it bears, or verify the authority alone (`verify-ca`)"
+            "it belongs to another host; connect by a name that it contains, or verify only the authority (`verify-ca`)"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired; renew it, or check the clock",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet; check the clock",
         other => {
             let text = format!("{other:?}");
             if text.contains("CaUsedAsEndEntity") {
-                "the server shows the certificate of an authority (CA:TRUE) as its own, as `openssl req -x509` makes it; name that very \
+                "the server shows the certificate of an authority (CA:TRUE) as its own, for example `openssl req -x509` makes it; name that very \
                  certificate as `ca` (`sslrootcert`), or make one with CA:FALSE"
             } else if text.contains("UnsupportedCertVersion") {
-                "it is of X.509 version 1, without extensions; make one of version 3 with a subjectAltName, or verify nothing (`require`)"
+                "it is of X.509 version 1, without extensions; create one of version 3 with a subjectAltName, or verify nothing (`require`)"
             } else {
                 return None;
             }

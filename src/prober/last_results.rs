@@ -1,4 +1,4 @@
-//! What peers last said that are asked once an interval at most, across everything that begins asking anew.
+//! The last results of rate-limited checks, kept across reloads, restarts and new tasks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,10 +8,10 @@ use crate::clock::Moment;
 use crate::outcome::Outcome;
 use crate::plan::CheckPlan;
 
-/// The last answers of rate-limited checks.
+/// The last results of rate-limited checks.
 ///
-/// A task that asks a check may end and another one begin, by a reload, the restart of a module, or a fault of ours; the peer must
-/// not be asked the more often for it.
+/// The task of a check may be replaced after a reload, the restart of a module, or an internal error; the peer must not be probed more
+/// often because of that.
 #[derive(Debug, Default)]
 pub struct LastResults(Mutex<Vec<LastResult>>);
 
@@ -23,17 +23,17 @@ struct LastResult {
     outcome: Option<(Moment, Outcome)>,
 }
 
-/// Why a check is not asked now.
+/// Why a check is not probed now.
 #[derive(Debug)]
 pub(super) struct NotYet {
-    /// From when on it may be asked.
+    /// From when on it may be probed.
     pub due: Instant,
-    /// What it last said, and when.
+    /// Its last result, and when.
     pub outcome: Option<(Moment, Outcome)>,
 }
 
 impl LastResults {
-    /// None where the check may be asked at once.
+    /// None if the check may be probed at once.
     pub(super) fn not_yet(&self, check: &CheckPlan) -> Option<NotYet> {
         let known = self.known();
         let last = known.iter().filter(|answer| check.rate_limited && answer.is_of(check)).max_by_key(|answer| answer.began)?;
@@ -41,7 +41,7 @@ impl LastResults {
         (due > Instant::now()).then(|| NotYet { due, outcome: last.outcome.clone() })
     }
 
-    /// Notes the end of a question, or with none that it was cut short and may have been heard.
+    /// Records the end of a probe; none: it was cancelled and may have reached the peer.
     pub(super) fn note(&self, check: &CheckPlan, outcome: Option<&Outcome>) {
         if !check.rate_limited {
             return;
@@ -54,7 +54,7 @@ impl LastResults {
             if is_replaced && outcome.is_none() {
                 outcome = answer.outcome.take();
             }
-            // Names and endpoints come and go with reloads; what holds nobody back any more is forgotten.
+            // Names and endpoints change with reloads, so entries without effect are dropped.
             !is_replaced && began.duration_since(answer.began) <= CheckPlan::LONGEST_INTERVAL
         });
         let endpoints = check.target.endpoints().into_iter().map(str::to_owned).collect();
@@ -67,7 +67,7 @@ impl LastResults {
 }
 
 impl LastResult {
-    /// Whether it came from a peer that the check asks, too.
+    /// Whether it came from a peer of this check.
     fn is_of(&self, check: &CheckPlan) -> bool {
         let asks = check.target.endpoints();
         self.check == check.name && self.endpoints.iter().any(|endpoint| asks.contains(&endpoint.as_str()))

@@ -1,29 +1,29 @@
-//! Time between two questions: backing off while a check is waited for, in step once it passed.
+//! The time between two probes: back-off while a check is waited for, a fixed interval once it has passed.
 
 use std::time::Duration;
 
 use crate::outcome::ErrorKind;
 
-/// How often a check is asked.
+/// The pace of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// It is waited for and does not pass yet.
     Waiting {
-        /// Since it was first asked.
+        /// The time since its first probe.
         waited: Duration,
-        /// What it last yielded.
+        /// Its last result.
         kind: ErrorKind,
     },
-    /// It once passed, or its peer is not to be asked more often: in step from here on, with this interval.
+    /// It has passed once, or is rate-limited: this interval applies.
     InStep(Duration),
 }
 
-/// Time from an answer to the next question; `chance` is 0 to 1.
+/// The time from a result to the next probe; `chance` is 0 to 1.
 ///
-/// While waiting: 10 ms at first, then 3 % of the time already waited, 250 ms at most, less up to a tenth; so the start is
-/// late by a few per cent at most and a server that boots is not flooded. Wrong credentials do not get right by themselves
-/// and may lock the account: once a second. In step: the interval and up to a tenth more, so that replicas do not beat together
-/// and a peer is asked once an interval at most.
+/// While waiting: 10 ms at first, then 3 % of the time already waited, at most 250 ms, shortened by up to a tenth; so the start is late by
+/// a few per cent at most, and a booting server is not flooded. With wrong credentials only once a second, because they do not become right
+/// and may lock the account. Otherwise: the interval plus up to a tenth, so that replicas do not probe at the same time and a peer is
+/// probed at most once per interval.
 pub fn delay(pace: Pace, chance: f64) -> Duration {
     match pace {
         Pace::Waiting { kind: ErrorKind::Auth, .. } => Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! What is asked of processes: the startup check while one starts, a module's own checks while it runs.
+//! The probes of processes: the startup check during the start, a module's own checks while it runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::plan::target::Target;
 use crate::plan::{CheckId, CheckPlan};
 use crate::state::event::{Event, ProcessId};
 
-/// What is asked of one process; it brings its targets along, because a module may be new to the plan.
+/// The probes of one process, including their targets, because a module may be new to the plan.
 #[derive(Debug)]
 pub enum ProcessWatch {
     /// Its startup check, until it passes.
     Start {
-        /// What is asked.
+        /// The target.
         target: Box<Target>,
         /// How long one run may take.
         timeout: Duration,
@@ -27,12 +27,12 @@ pub enum ProcessWatch {
     Checks(Vec<(CheckId, CheckPlan)>),
 }
 
-/// The tasks of every process that is asked about.
+/// The tasks of all probed processes.
 #[derive(Default)]
 pub(super) struct Processes(BTreeMap<ProcessId, (Arc<ProcessWatch>, Vec<AbortHandle>)>);
 
 impl Processes {
-    /// Ends what is not wanted any more, and begins what is new.
+    /// Ends tasks that are no longer needed, and starts new ones.
     pub(super) fn follow(&mut self, orders: &watch::Receiver<Orders>, tasks: &mut JoinSet<()>, mailbox: &Mailbox) {
         let wanted = orders.borrow().processes.clone();
         self.0.retain(|id, (watch, running)| {
@@ -45,7 +45,7 @@ impl Processes {
         for (id, watch) in wanted {
             self.0.entry(id).or_insert_with(|| (Arc::clone(&watch), begin(id, &watch, orders, tasks, mailbox)));
         }
-        // The ends of tasks are not kept for ever: modules come and go.
+        // Finished tasks are removed, because modules come and go.
         while tasks.try_join_next().is_some() {}
     }
 }

@@ -1,4 +1,4 @@
-//! When a check is asked, on a clock that the tests turn.
+//! When a check is probed, on a clock that the tests advance.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use crate::plan::target::{Address, Expectation, HttpTarget, Tls};
 use crate::plan::{Affects, Service};
 use crate::secret::Secret;
 
-/// Answers one class after another, the last one for ever; each answer takes 5 ms. A refusal comes before anybody has heard the question.
+/// Answers one class after another, the last one forever; each answer takes 5 ms. A refusal comes before the peer has received the request.
 struct Script {
     answers: VecDeque<ErrorKind>,
     reached: bool,
@@ -66,7 +66,7 @@ async fn times(check: CheckPlan, script: &[ErrorKind], seconds: u64) -> Vec<u128
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dependency_is_asked_often_until_it_passes_and_then_in_step() {
+async fn a_dependency_is_probed_often_until_it_passes_and_then_in_step() {
     use ErrorKind::{Ok, Refused};
     let times = times(check(Duration::from_secs(60), 1), &[Refused, Refused, Refused, Ok], 17).await;
     assert!(times[3] <= 60, "{times:?}");
@@ -82,13 +82,13 @@ async fn the_first_pass_of_several_does_not_slow_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_nobody_waits_for_is_in_step_from_the_start() {
+async fn a_check_without_a_wait_is_in_step_from_the_start() {
     let times = times(check(Duration::ZERO, 1), &[ErrorKind::Refused], 13).await;
     assert_eq!(times.len(), 3, "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_asks_a_check_at_once_and_often_until_it_passes() {
+async fn an_order_probes_a_check_at_once_and_often_until_it_passes() {
     use ErrorKind::{Ok, Refused};
     let (orders, receiver_of_orders) = watch::channel(Orders::default());
     let (sender, receiver) = mpsc::channel();
@@ -115,7 +115,7 @@ async fn a_long_wait_is_late_by_a_few_per_cent_at_most() {
 }
 
 #[tokio::test]
-async fn a_panic_is_none_and_not_the_end() {
+async fn a_panic_returns_none_and_does_not_end_the_run() {
     let panics = async || -> u8 { panic!("as ordered by the test") };
     assert_eq!(guarded(panics()).await, None);
     assert_eq!(guarded(async { 7 }).await, Some(7));
@@ -134,7 +134,7 @@ async fn received(inbox: &crate::mailbox::Inbox) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
+async fn a_check_without_a_wait_is_probed_only_on_order() {
     let service =
         Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };
     let checks = vec![check(Duration::ZERO, 1)];
@@ -151,7 +151,7 @@ async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
     prober.await.unwrap();
 }
 
-/// A check of an HTTP endpoint that may be asked every 5 s at most.
+/// A check of an HTTP endpoint that may be probed every 5 s at most.
 fn rate_limited(url: &str, success_threshold: u32) -> CheckPlan {
     let http = HttpTarget {
         url: Secret::unlisted(url),
@@ -167,7 +167,7 @@ fn rate_limited(url: &str, success_threshold: u32) -> CheckPlan {
     CheckPlan { target: Target::Http(http), rate_limited: true, ..check(Duration::from_secs(60), success_threshold) }
 }
 
-/// A check under way, and what it tells: when in milliseconds, and whether its peer was asked for that.
+/// A running check and its results: when, in milliseconds, and whether its peer was probed for it.
 struct WatchedCheck {
     task: tokio::task::JoinHandle<()>,
     receiver: mpsc::Receiver<(u128, bool)>,
@@ -187,7 +187,7 @@ impl WatchedCheck {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spaced_check_is_asked_once_an_interval_at_most_also_while_it_is_waited_for() {
+async fn a_rate_limited_check_is_probed_once_an_interval_at_most_also_while_it_is_waited_for() {
     use ErrorKind::{Auth, Ok, Protocol, Status, Timeout};
     for script in [&[Status][..], &[Timeout, Auth, Protocol, Ok], &[Ok, Status, Ok, Ok, Ok]] {
         let times = times(rate_limited("http://es/", 3), script, 60).await;
@@ -197,7 +197,7 @@ async fn a_spaced_check_is_asked_once_an_interval_at_most_also_while_it_is_waite
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_never_came_about_is_no_question() {
+async fn a_failed_connection_attempt_is_not_a_request() {
     use ErrorKind::{Ok, Refused, Status};
     let times = times(rate_limited("http://es/", 1), &[Refused, Refused, Refused, Status, Ok], 6).await;
     assert!(times[3] <= 60, "{times:?}");
@@ -205,7 +205,7 @@ async fn a_connection_that_never_came_about_is_no_question() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
+async fn the_last_result_of_a_rate_limited_peer_is_used_before_a_restart() {
     let (orders, _) = watch::channel(Orders::default());
     let events = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
     sleep(Duration::from_secs(1)).await;
@@ -218,11 +218,11 @@ async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
     let probed: Vec<bool> = events.iter().map(|(_, probed)| *probed).collect();
     assert_eq!(probed, [true, false, false, true], "{events:?}");
     assert_eq!((events[1].0, events[2].0), (1_000, 2_000));
-    assert_eq!(events[3].0 - events[0].0, 5_005, "it is asked as soon as it may be: {events:?}");
+    assert_eq!(events[3].0 - events[0].0, 5_005, "it is probed as soon as allowed: {events:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_a_peer_next_keeps_its_interval() {
+async fn the_next_task_of_a_peer_keeps_its_interval() {
     let (orders, _) = watch::channel(Orders::default());
     let began = Instant::now();
     let watch = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
@@ -234,8 +234,8 @@ async fn whoever_asks_a_peer_next_keeps_its_interval() {
     assert_eq!(under_other_rules.end(), [(1_000, false), (5_010, true)]);
     let another = watch(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(2)).await;
-    assert_eq!(another.end(), [], "it was cut short while it asked");
+    assert_eq!(another.end(), [], "it was cancelled during the probe");
     let after_it = watch(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(5_010)).await;
-    assert_eq!(after_it.end(), [(10_507, true)], "the peer may have heard the question that nobody waited for");
+    assert_eq!(after_it.end(), [(10_507, true)], "the peer may have received the cancelled request");
 }

@@ -1,4 +1,4 @@
-//! What a command says: run before the supervisor is there, and reaped here.
+//! Runs a command for its output, before the supervisor exists; the command is reaped here.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,30 +24,30 @@ use crate::plan::argv::{Argv, Word};
 use crate::sys;
 use crate::sys::start::Birth;
 
-/// Bytes that a command may say; more is no variable's value.
+/// The maximum length of the output in bytes.
 const MOST: usize = 64 * 1024;
 
-/// Milliseconds between two looks at a command that has closed its output, or has nothing to say.
+/// Milliseconds between two checks of a command that has closed its output, or writes nothing.
 const LOOK: u8 = 5;
 
 /// The signals that end a run which has not begun.
 const STOPS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
-/// Runs commands in the calling thread's time, one after another. Nobody else may wait for children meanwhile.
+/// Runs commands on the calling thread, one after another. No other code may wait for children meanwhile.
 #[derive(Debug, Default)]
 pub struct CommandCapture {
     stopped: AtomicI32,
 }
 
 impl CommandCapture {
-    /// The signal that came while a command ran and ends the run.
+    /// The signal that arrived while a command ran and ends the run.
     pub fn stopped_by(&self) -> Option<i32> {
         Some(self.stopped.load(Ordering::Acquire)).filter(|number| *number > 0)
     }
 }
 
-/// A command that runs, killed with its group and reaped however this ends. The thread that started it lives as long: the child has a parent
-/// death signal.
+/// A running command; it is killed with its group and reaped in any case. The thread that started it lives as long, because the child has a
+/// parent death signal.
 struct Running {
     birth: Arc<Birth>,
     reaped: bool,
@@ -57,7 +57,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(pid) = self.birth.pid() else { return };
-        // What it leaves behind in its group goes with it.
+        // Leftovers in its group are killed with it.
         let _ = sys::send(pid.saturating_neg(), libc::SIGKILL);
         if !self.reaped {
             let _ = sys::reap_one(pid, true);
@@ -68,11 +68,11 @@ impl Drop for Running {
 impl CommandRunner for CommandCapture {
     fn output(&self, argv: &[String], variables: &BTreeMap<OsString, OsString>, within: Duration) -> Result<String, String> {
         if self.stopped_by().is_some() {
-            return Err("was not run: portcullis was asked to stop".to_owned());
+            return Err("was not run: portcullis is stopping".to_owned());
         }
         let words = argv.iter().map(Word::plain).collect();
-        let plan = ProcessPlan::new(Argv::new(words).ok_or("names no program")?).aside();
-        let room = |error: nix::Error| format!("cannot be run: there is no room for its pipe ({error}); check the limits");
+        let plan = ProcessPlan::new(Argv::new(words).ok_or("contains no program")?).aside();
+        let room = |error: nix::Error| format!("cannot be run: its pipe cannot be created ({error}); check the limits");
         let (reading, writing) = pipe2(OFlag::O_CLOEXEC).map_err(room)?;
         nix::fcntl::fcntl(&reading, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(room)?;
         let stops = SignalFd::with_flags(&of(&STOPS), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(room)?;
@@ -110,7 +110,7 @@ impl CommandCapture {
             if let Ok(Err(error)) = starting.try_recv() {
                 return Err(format!("fails: {}", error.sentence));
             }
-            // Looked at before the last reading, so that what it said at its end is read.
+            // Checked before the last reading, so that its final output is read.
             let ended = running.birth.pid().and_then(|pid| sys::reap_one(pid, false));
             running.reaped = ended.is_some();
             open = open && read(&mut output, &mut output_bytes)?;
@@ -127,13 +127,13 @@ impl CommandCapture {
             let _ = poll(&mut files, PollTimeout::from(LOOK));
             if let Ok(Some(signal)) = stops.read_signal() {
                 self.stopped.store(i32::try_from(signal.ssi_signo).unwrap_or(libc::SIGTERM), Ordering::Release);
-                return Err("was ended: portcullis was asked to stop".to_owned());
+                return Err("was ended: portcullis is stopping".to_owned());
             }
         }
     }
 }
 
-/// Reads what is there; whether more may come.
+/// Reads the available output; returns whether more may come.
 fn read(output: &mut File, output_bytes: &mut Vec<u8>) -> Result<bool, String> {
     let mut piece = [0; 4096];
     loop {
@@ -145,21 +145,21 @@ fn read(output: &mut File, output_bytes: &mut Vec<u8>) -> Result<bool, String> {
             Err(error) => return Err(format!("cannot be read: {error}")),
         }
         if output_bytes.len() > MOST {
-            return Err(format!("says more than {} KiB", MOST / 1024));
+            return Err(format!("writes more than {} KiB", MOST / 1024));
         }
     }
 }
 
-/// The text that was said by a command which ended well, without the newline at its end.
+/// The output of a successful command, without the newline at its end.
 fn text(output_bytes: Vec<u8>, ended: Ended, starting: &mpsc::Receiver<Result<(), SpawnError>>) -> Result<String, String> {
-    // One that could not be executed has ended, too.
+    // A command that could not be executed has ended, too.
     if let Ok(Err(error)) = starting.recv_timeout(Duration::from_secs(1)) {
         return Err(format!("fails: {}", error.sentence));
     }
     if ended != Ended::Code(0) {
-        return Err(format!("ended with {ended}; see what it wrote"));
+        return Err(format!("ended with {ended}; see its output"));
     }
-    let mut text = String::from_utf8(output_bytes).map_err(|_| "says what is not UTF-8".to_owned())?;
+    let mut text = String::from_utf8(output_bytes).map_err(|_| "writes output that is not UTF-8".to_owned())?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {

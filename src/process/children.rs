@@ -1,4 +1,4 @@
-//! The table of children: who runs under which pid, how to reach them, and who has ended.
+//! The table of children: which process has which pid, and which have ended.
 
 mod signals;
 mod survivors;
@@ -21,19 +21,19 @@ use crate::sys::{self, Reaped};
 use survivors::SurvivorSignals;
 pub use survivors::There;
 
-/// How many are reaped in one turn of the loop: half a millisecond's work.
+/// How many are reaped in one turn of the loop: this takes half a millisecond.
 const MOST_REAPED: usize = 32;
 
-/// What one turn of reaping found.
+/// The result of one turn of reaping.
 #[derive(Debug, Default)]
 pub struct Harvest {
-    /// Children of ours that ended.
+    /// Children that ended.
     pub ended: Vec<(ProcessId, Ended)>,
     /// Commands of probes that ended, by their pids.
     pub exec_probes: Vec<(i32, Ended)>,
-    /// Children of ours that were stopped, by which signal.
+    /// Children that were suspended, with the signal.
     pub stopped: Vec<(ProcessId, i32)>,
-    /// Orphans that were given to us and ended.
+    /// Adopted orphans that ended.
     pub orphans: usize,
     /// Whether no child of any kind is left.
     pub none_left: bool,
@@ -41,12 +41,12 @@ pub struct Harvest {
     pub unfinished: bool,
 }
 
-/// What became of the start of a child, and of one that has ended before that was known.
+/// The result of the start of a child, also of one that has ended meanwhile.
 #[derive(Debug)]
 pub enum News {
     /// It executes its program.
     Executes(ProcessId, i32),
-    /// It could not.
+    /// It could not be executed.
     Failed(ProcessId, SpawnError),
     /// It executed its program and has ended.
     Ended(ProcessId, Ended),
@@ -56,23 +56,23 @@ pub enum News {
     ExecProbeEnded(i32, Ended),
 }
 
-/// Who a child is.
+/// The identity of a child.
 #[derive(Clone, Copy, Debug)]
 enum Who {
     Process(ProcessId),
     ExecProbe,
 }
 
-/// A child of which is not known yet whether it executes its program.
+/// A child that may not execute its program yet.
 #[derive(Debug, Default)]
 struct Start {
-    /// Who it was and how it ended, where it was reaped meanwhile.
+    /// Its identity and how it ended, if it was already reaped.
     ended: Option<(Who, Ended)>,
-    /// Signals that it gets once it executes.
+    /// Signals to send once it executes.
     held: Vec<i32>,
 }
 
-/// Every child that was started here. Exits are read in this place only, so that no status can be stolen.
+/// All children. Exit statuses are read only here, so that none is lost.
 #[derive(Debug)]
 pub struct Children {
     inherited: InheritedEnvironment,
@@ -83,13 +83,13 @@ pub struct Children {
     exec_probes: HashSet<i32>,
     output: OutputRelays,
     survivors: SurvivorSignals,
-    /// Who was sent KILL from here: nothing else need have ended it.
+    /// The processes that were sent KILL from here.
     killed: HashSet<ProcessId>,
     lineage: Lineage,
 }
 
 impl Children {
-    /// No children yet; those to come inherit `inherited`. `bell` is rung when there are [`News`].
+    /// An empty table; children inherit `inherited`. `bell` is signalled when there are [`News`].
     pub fn new(inherited: InheritedEnvironment, bell: Arc<EventFd>) -> Self {
         Self {
             inherited,
@@ -105,7 +105,7 @@ impl Children {
         }
     }
 
-    /// Starts a command. Its pid is known here before anything can be reaped; whether its program executes is told by [`news`](Self::news).
+    /// Starts a command. Its pid is known before anything can be reaped; [`news`](Self::news) reports whether its program executes.
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
         let open = || self.output.open(plan.attributes.user.as_ref());
         let pipes = plan.is_relayed().then(open).transpose().map_err(|error| SpawnError::no_pipe(plan, &error))?;
@@ -123,7 +123,7 @@ impl Children {
             self.output.take(pid, plan.label.as_deref(), scan.as_ref(), pipes);
         }
         if id == ProcessId::Main && plan.restart.policy == RestartPolicy::Never {
-            // They are the child's now; held open here, their readers would never see an end.
+            // They belong to the child now; if they stayed open here, their readers would never see the end.
             self.inherited.descriptors.drain(..).for_each(sys::descriptors::close_inherited);
         }
         self.running.insert(pid, id);
@@ -141,14 +141,14 @@ impl Children {
         Ok(pid)
     }
 
-    /// Kills the group of a probe's command, as long as that is not reaped: later the number may be a stranger's.
+    /// Kills the group of a probe's command, unless it has been reaped: its pid may then be reused.
     pub fn kill_exec_probe(&self, pid: i32) {
         if self.exec_probes.contains(&pid) {
             let _ = sys::send(-pid, libc::SIGKILL).or_else(|_| sys::send(pid, libc::SIGKILL));
         }
     }
 
-    /// What has become of the programs that were started.
+    /// The results of starts.
     pub fn news(&mut self) -> Vec<News> {
         let mut news = Vec::new();
         for Report { pid, result } in self.starters.reports() {
@@ -159,7 +159,7 @@ impl Children {
                 (None, None) => Who::ExecProbe,
             };
             if let (Err(_), None) = (&result, &ended) {
-                // It is about to end, with a status that says nothing but this.
+                // It is about to end; its status only repeats this.
                 self.forget(pid);
             }
             match (who, result) {
@@ -167,7 +167,7 @@ impl Children {
                 (Who::Process(id), Ok(())) => {
                     news.push(News::Executes(id, pid));
                     news.extend(ended.map(|(_, ended)| News::Ended(id, ended)));
-                    // Nobody is held back who was reaped meanwhile.
+                    // A process that was reaped meanwhile has nothing held back.
                     held.into_iter().filter(|_| self.running.contains_key(&pid)).for_each(|number| drop(sys::send(pid, number)));
                 }
                 (Who::Process(id), Err(error)) => news.push(News::Failed(id, error)),
@@ -178,7 +178,7 @@ impl Children {
         news
     }
 
-    /// Whose child this was, if it was one that was started here; from now on the number means nobody.
+    /// The identity of this child, if it was started here; the pid is then forgotten.
     fn forget(&mut self, pid: i32) -> Option<Who> {
         match self.running.remove(&pid) {
             Some(id) => {
@@ -190,7 +190,7 @@ impl Children {
         }
     }
 
-    /// Reaps what has ended, `MOST_REAPED` at most: one SIGCHLD may stand for thousands.
+    /// Reaps ended children, at most `MOST_REAPED`: one SIGCHLD may stand for thousands.
     pub fn reap(&mut self) -> Harvest {
         let mut harvest = Harvest { unfinished: true, ..Harvest::default() };
         for _ in 0..MOST_REAPED {
@@ -228,25 +228,25 @@ impl Children {
         self.inherited.environment.get(&std::ffi::OsString::from(name)).and_then(|value| value.to_str()).map(str::to_owned)
     }
 
-    /// Whether this is a process of ours that runs, or in the group of one.
+    /// Whether this is a running child, or in the group of one.
     fn belongs(&self, pid: i32, group: Option<i32>) -> bool {
         self.running.contains_key(&pid) || group.is_some_and(|group| self.running.contains_key(&group))
     }
 
-    /// Whether this pid, as the kernel vouches for it, is one of ours or below one of ours.
+    /// Whether this pid, which the kernel has authenticated, is a child or a descendant.
     ///
-    /// A helper like `systemd-notify` may be gone before it is asked about: a pid that is ours to see but of nobody is believed. A
-    /// process of another pid namespace has the pid 0 here.
+    /// A helper like `systemd-notify` may have ended before its parent can be read: a visible pid without a process is accepted. A process
+    /// of another pid namespace has the pid 0 here.
     pub fn is_ours(&mut self, pid: i32) -> bool {
         pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(|| sys::is_free(pid)))
     }
 
-    /// Whether KILL is on its way to a child of ours, or one of them is ending already.
+    /// Whether a KILL is pending for a child, or a child is already ending.
     pub fn some_is_dying(&self) -> bool {
         self.running.keys().any(|pid| memory::is_dying(*pid))
     }
 
-    /// Passes on the rest of what children wrote, for a bounded time; see [`OutputRelays::finish`].
+    /// Passes on the rest of the children's output, for a limited time; see [`OutputRelays::finish`].
     pub fn finish_output(&self, stop: Option<StopDeadline>) {
         self.output.finish(stop);
     }
@@ -256,7 +256,7 @@ impl Children {
         self.pid(id).is_some_and(|pid| !self.starts.contains_key(&pid))
     }
 
-    /// Of its last start, unless that has ended.
+    /// Its last start, unless that has ended.
     fn pid(&self, id: ProcessId) -> Option<i32> {
         self.groups.get(&id).copied().filter(|pid| self.running.get(pid) == Some(&id))
     }

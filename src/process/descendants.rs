@@ -1,4 +1,4 @@
-//! Everything below this process in the process tree, read from `/proc` a step at a time.
+//! The descendants of this process, read from `/proc` step by step.
 #![warn(clippy::arithmetic_side_effects)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -9,13 +9,13 @@ use std::path::Path;
 use super::lineage::Stat;
 use crate::sys;
 
-/// Bytes of a list of children that one step reads: some hundred of them.
+/// The number of bytes of a list of children that one step reads: about a hundred children.
 const CHUNK: usize = 4096;
 
-/// Stands for a process that was reaped: it is neither told nor asked for children.
+/// The marker of a reaped process: it is not returned, and its children are not read.
 const NOBODY: i32 = 0;
 
-/// One process below us.
+/// One descendant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descendant {
     /// Its pid.
@@ -25,46 +25,46 @@ pub struct Descendant {
 }
 
 impl Descendant {
-    /// Whether we are its parent: spawned by us, or an orphan that the kernel gave us.
+    /// Whether we are its parent: a child, or an adopted orphan.
     pub fn is_direct(self) -> bool {
         self.parent == sys::own_ids().0
     }
 
-    /// Whether the process of this number is still the one that was found. A child of ours is until it is reaped; anybody else's number
-    /// may be a stranger's once its parent has reaped it.
+    /// Whether the pid still belongs to the process that was found. That of our child does until it is reaped; any other pid may be reused
+    /// once its parent has reaped it.
     pub fn is_still_there(self) -> bool {
         let own = sys::own_ids().0;
         self.parent == own || Stat::of(self.pid).is_some_and(|stat| stat.parent == self.parent || stat.parent == own)
     }
 }
 
-/// What one step of a [`Walk`] brought.
+/// The result of one step of a [`Walk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalkStep {
-    /// Something was read, no descendant yet.
+    /// Something was read, but no descendant yet.
     Read,
-    /// A descendant, whose own children are known by now.
+    /// A descendant, whose own children have been read.
     Found(Descendant),
     /// There are no more.
     Over,
 }
 
-/// A walk down from this process, parents before their children. Each step is bounded, whoever is below us: a pool of workers is walked
-/// in several turns. Who ends meanwhile may be found or not.
+/// A walk from this process downwards, parents before their children. Each step is bounded, so a large pool of workers takes several turns.
+/// Processes that end meanwhile may or may not be found.
 #[derive(Debug, Default)]
 pub struct Walk {
     /// How children are found; unknown before the first step.
     way: Option<Way>,
     found: Vec<Descendant>,
     seen: HashSet<i32>,
-    /// How many of those found were told.
+    /// How many of those found were returned.
     returned: usize,
-    /// Whose children are looked for: ours at first, then those of each that was found.
+    /// The processes whose children are read: first this one, then each that was found.
     searched: usize,
     parent: i32,
     /// Threads of that parent whose lists are still to be read.
     threads: Vec<i32>,
-    /// The list that is being read, and the digits at the end of what was read.
+    /// The list that is being read, and the digits at the end of the last block.
     list: Option<(File, Vec<u8>)>,
 }
 
@@ -72,7 +72,7 @@ pub struct Walk {
 enum Way {
     /// `/proc/PID/task/TID/children` (proc(5)).
     Lists,
-    /// A kernel without CONFIG_PROC_CHILDREN: every process is asked for its parent. Those still to be asked, and the children by parent.
+    /// A kernel without CONFIG_PROC_CHILDREN: the parent of every process is read. The remaining processes, and the children by parent.
     Parents(Vec<i32>, BTreeMap<i32, Vec<i32>>),
 }
 
@@ -80,7 +80,7 @@ impl Walk {
     /// Goes one step further.
     ///
     /// # Errors
-    /// There is no `/proc`, or no descriptor left to read it: who is below us is then not known. The same step can be tried again.
+    /// There is no `/proc`, or no free descriptor to read it: then the descendants are unknown. The same step can be tried again.
     pub fn step(&mut self) -> io::Result<WalkStep> {
         let way = match &mut self.way {
             Some(way) => way,
@@ -107,7 +107,7 @@ impl Walk {
             self.list = list.map(|file| (file, Vec::new()));
             return Ok(WalkStep::Read);
         }
-        // The first one asked is ourselves.
+        // The first one is this process.
         if self.returned < self.searched.saturating_sub(1)
             && let Some(descendant) = self.found.get(self.returned)
         {
@@ -125,9 +125,9 @@ impl Walk {
             _ if parent == NOBODY => Vec::new(),
             Some(Way::Parents(_, children)) => children.remove(&parent).unwrap_or_default(),
             _ => {
-                // The names first, so that one descriptor is enough.
+                // The names are read first, so that one descriptor is enough.
                 self.threads = unless_gone(names(format!("/proc/{parent}/task")))?.unwrap_or_default();
-                // The first thread comes first: orphans are handed to it.
+                // The first thread comes first, because it adopts orphans.
                 self.threads.reverse();
                 Vec::new()
             }
@@ -139,12 +139,12 @@ impl Walk {
         Ok(WalkStep::Read)
     }
 
-    /// Who was found so far, some of them not told yet.
+    /// All processes found so far, some of them not returned yet.
     pub fn found(&self) -> impl Iterator<Item = i32> {
         self.found.iter().map(|descendant| descendant.pid).filter(|pid| *pid != NOBODY)
     }
 
-    /// From now on this number means nobody: its process was reaped.
+    /// Marks the process of this pid as reaped.
     pub fn forget(&mut self, pid: i32) {
         if self.seen.remove(&pid) {
             let returned = self.returned;
@@ -160,7 +160,7 @@ impl Walk {
         }
     }
 
-    /// Reads on in the list that is open.
+    /// Reads the next block of the open list.
     fn read_on(&mut self) {
         let Some((mut file, mut digits)) = self.list.take() else { return };
         let mut chunk = [0; CHUNK];
@@ -177,13 +177,18 @@ impl Walk {
     }
 }
 
-/// How children are found here, if the `/proc` there is is that of our own pid namespace: in another's our numbers are strangers.
+/// How children can be found here, if `/proc` belongs to our own pid namespace: in another one our pids mean other processes.
 fn way() -> io::Result<Way> {
     let own = sys::own_ids().0.to_string();
     if !std::fs::read_link("/proc/self").is_ok_and(|name| name == Path::new(&own)) {
         return Err(io::ErrorKind::NotFound.into());
     }
     if Path::new("/proc/thread-self/children").exists() { Ok(Way::Lists) } else { by_parents() }
+}
+
+/// Whether our descendants can be listed.
+pub fn are_known() -> bool {
+    way().is_ok()
 }
 
 fn by_parents() -> io::Result<Way> {
@@ -196,7 +201,7 @@ fn names(directory: String) -> io::Result<Vec<i32>> {
     Ok(numbers.collect())
 }
 
-/// What of a process that has ended meanwhile cannot be read is nothing; that there is no descriptor left is an error.
+/// Ignores read errors of a process that has ended; no free descriptor is an error.
 fn unless_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
@@ -205,7 +210,7 @@ fn unless_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// A descriptor that is kept so that what is left behind can be read when all others are taken.
+/// A reserved descriptor for reading the descendants when all others are in use.
 #[derive(Debug)]
 pub struct Reserve(Option<File>);
 
@@ -216,10 +221,10 @@ impl Default for Reserve {
 }
 
 impl Reserve {
-    /// As [`Walk::step`], with the descriptor that is kept where there is no other.
+    /// Like [`Walk::step`], with the reserved descriptor if no other is free.
     ///
     /// # Errors
-    /// As [`Walk::step`].
+    /// Like [`Walk::step`].
     pub fn step(&mut self, walk: &mut Walk) -> io::Result<WalkStep> {
         match walk.step() {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.0.take().is_some() => walk.step(),
@@ -227,7 +232,7 @@ impl Reserve {
         }
     }
 
-    /// Takes a descriptor again where it was given up for a walk that is over.
+    /// Reserves a descriptor again after a walk has used it.
     pub fn refill(&mut self) {
         if self.0.is_none() {
             *self = Self::default();
@@ -253,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn without_lists_of_children_the_parents_tell_the_same() {
+    fn without_lists_of_children_the_parents_give_the_same() {
         let script = "sleep 60 & echo ready; read line; kill $!";
         let mut shell = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -278,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_reaped_meanwhile_is_not_told() {
+    fn processes_that_were_reaped_meanwhile_are_not_listed() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let mut walk = Walk::default();

@@ -1,39 +1,44 @@
-//! What kind of file a program is, for the message when the kernel would not run it.
+//! The kind of a program's file, and a similar name, for the message if the kernel cannot run it.
 
+use std::ffi::OsStr;
 use std::fs::{File, FileType};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// What was found in a program's file.
+use crate::config::problem::nearest;
+use crate::secret::scrub;
+
+/// The kind of a program file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     /// A script whose first line names this interpreter.
     Script(String),
-    /// A program for this machine, with the dynamic loader it asks for.
+    /// A program for this machine, with its dynamic loader.
     Program {
-        /// The machine's name as `uname -m` says it.
+        /// The machine's name as in `uname -m`.
         machine: &'static str,
         /// The loader's path; none for a static program.
         loader: Option<String>,
     },
-    /// No regular file but this, which is never opened: that might wait for somebody.
+    /// Not a regular file; it is never opened, because that might block.
     NoFile(&'static str),
     /// Anything else, unreadable or empty.
     Other,
 }
 
-/// How much of a file is looked at: a first line or an ELF header with its program headers.
+/// How much of a file is read: a first line or an ELF header with its program headers.
 const HEAD: u64 = 4096;
 
-/// Looks at the beginning of the file.
+/// Examines the beginning of the file.
 pub(super) fn kind(path: &Path) -> FileKind {
     let mut head = Vec::new();
     let Ok(found) = std::fs::metadata(path) else { return FileKind::Other };
     if !found.is_file() {
         return FileKind::NoFile(what_it_is(found.file_type()));
     }
-    // Should it have become something else meanwhile, nobody is waited for.
+    // Non-blocking, in case it has been replaced by something else meanwhile.
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let Ok(mut file) = opened else { return FileKind::Other };
     if file.by_ref().take(HEAD).read_to_end(&mut head).is_err() || head.is_empty() {
@@ -98,18 +103,42 @@ fn number(head: &[u8], at: usize, size: usize) -> Option<u64> {
     Some(if head.get(5) == Some(&2) { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) })
 }
 
+/// The message for a program that is at none of these paths.
+pub(super) fn is_nowhere(program: &str, places: &[PathBuf]) -> String {
+    match near(program, places) {
+        Some(near) => format!("it was not found; did you mean `{}`?", scrub(&near)),
+        None => "it was not found; check the name, PATH and the image".to_owned(),
+    }
+}
+
+/// The program with the most similar name in the searched directories.
+pub fn near(program: &str, places: &[PathBuf]) -> Option<String> {
+    let name = Path::new(program).file_name()?.to_str()?;
+    let names: Vec<String> = places
+        .iter()
+        .filter_map(|place| std::fs::read_dir(place.parent()?).ok())
+        .flatten()
+        .filter_map(|entry| OsStr::from_bytes(entry.ok()?.file_name().as_bytes()).to_str().map(str::to_owned))
+        .collect();
+    let near = nearest(name, names.iter().map(String::as_str))?;
+    Some(match program.rsplit_once('/') {
+        Some((directory, _)) => format!("{directory}/{near}"),
+        None => near.to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(name: &str, content: &[u8]) -> std::path::PathBuf {
+    fn file(name: &str, content: &[u8]) -> PathBuf {
         let path = std::env::temp_dir().join(format!("portcullis-executable-{}-{name}", std::process::id()));
         std::fs::write(&path, content).unwrap();
         path
     }
 
     #[test]
-    fn kinds_of_files_are_told_apart() {
+    fn kinds_of_files_are_distinguished() {
         let cases: [(&str, &[u8], FileKind); 5] = [
             ("script", b"#! /bin/bash -e\nexit 3\n", FileKind::Script("/bin/bash".into())),
             ("text", b"exit 3\n", FileKind::Other),

@@ -1,7 +1,11 @@
-//! The programs of a directory, as the commands of a step: by name, executable or with an interpreter for the end of their names.
+//! The programs of a directory, as the commands of a step: in the order of their names, executable or with an interpreter for the end of
+//! their names.
+
+mod version;
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,19 +13,23 @@ use tracing::warn;
 
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
-use crate::plan::step::HooksPlan;
+use crate::plan::step::{HookOrder, HooksPlan};
 
-/// Directories below each other at most: more is a loop of mounts.
+/// The maximum depth of directories: more is a loop of mounts.
 const DEEPEST: usize = 32;
 
-/// A command for each program that there is, in the order of their names, byte by byte; none for a directory that is absent.
+/// A command for each program that there is, in the order of their names; none for a directory that is absent.
 ///
 /// # Errors
-/// The directory cannot be read, in words that follow "it".
+/// The directory cannot be read; the text continues a sentence after "it".
 pub fn commands(plan: &HooksPlan) -> Result<Vec<ProcessPlan>, String> {
     let mut files = Vec::new();
     collect(&plan.directory, plan, 0, &mut files)?;
     files.sort();
+    if plan.order == HookOrder::Version {
+        let bytes = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
+        files.sort_by(|a, b| version::compare(&bytes(a), &bytes(b)));
+    }
     Ok(files.into_iter().filter_map(|file| command(plan, &file)).collect())
 }
 
@@ -45,7 +53,7 @@ fn collect(directory: &Path, plan: &HooksPlan, depth: usize, files: &mut Vec<Pat
     Ok(())
 }
 
-/// The command of one file; none, which is said, for one that nobody can run.
+/// The command of one file; none, with a log line, for one that cannot be run.
 fn command(plan: &HooksPlan, file: &Path) -> Option<ProcessPlan> {
     let word = Word::plain(file.to_string_lossy());
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -84,6 +92,7 @@ mod tests {
         HooksPlan {
             directory: directory.to_owned(),
             pattern: None,
+            order: HookOrder::Name,
             interpreters: BTreeMap::new(),
             descend: false,
             process: ProcessPlan::new(Argv::new(vec![Word::plain("")]).unwrap()),
@@ -97,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_run_is_run_by_name() {
+    fn an_executable_is_found_by_name() {
         let directory = std::env::temp_dir().join(format!("portcullis-hooks-{}", std::process::id()));
         fs::create_dir_all(directory.join("sub")).unwrap();
         for (name, mode) in [("20-b", 0o755), ("10-a", 0o755), ("30-c.php", 0o644), ("notes.txt", 0o644), ("Z", 0o755), ("sub/deep", 0o755)]
@@ -111,6 +120,10 @@ mod tests {
         assert_eq!(shown(&plain), ["10-a", "20-b", "40-link", "Z"]);
         assert_eq!(shown(&HooksPlan { pattern: Some("?0-*".to_owned()), ..plain.clone() }), ["10-a", "20-b", "40-link"]);
         assert_eq!(shown(&HooksPlan { descend: true, ..plain.clone() }), ["10-a", "20-b", "40-link", "Z", "sub/deep"]);
+        fs::rename(directory.join("10-a"), directory.join("9-a")).unwrap();
+        assert_eq!(shown(&plain), ["20-b", "40-link", "9-a", "Z"]);
+        assert_eq!(shown(&HooksPlan { order: HookOrder::Version, ..plain.clone() }), ["9-a", "20-b", "40-link", "Z"]);
+        fs::rename(directory.join("9-a"), directory.join("10-a")).unwrap();
         let php = Argv::new(["php", "-q"].map(Word::plain).to_vec()).unwrap();
         let interpreted = HooksPlan { interpreters: BTreeMap::from([(".php".to_owned(), php)]), ..plain.clone() };
         assert_eq!(shown(&interpreted), ["10-a", "20-b", "php -q 30-c.php", "40-link", "Z"]);

@@ -1,4 +1,4 @@
-//! What a child beside the process reads on its standard input: a text of the configuration, or nothing.
+//! The standard input of a child beside the process: a text of the configuration, or empty.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -7,7 +7,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::plan::process::ProcessAttributes;
 
-/// The file that becomes its standard input; none where it inherits ours. A text is in memory, so that writing it waits for nobody.
+/// The file for its standard input; none if it inherits ours. A text is in a memory file, so that writing it never blocks.
 pub(super) fn of(attributes: &ProcessAttributes) -> io::Result<Option<File>> {
     let Some(text) = &attributes.input else {
         return Ok(attributes.aside.then(|| File::open("/dev/null").ok()).flatten());

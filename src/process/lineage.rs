@@ -1,4 +1,4 @@
-//! Whether a process descends from this one: its ancestors are asked, nobody else, and the answer is remembered.
+//! Whether a process is a descendant of this one: reads only its ancestors, and caches the result.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -6,31 +6,31 @@ use std::io::Read;
 
 use crate::sys;
 
-/// Answers that are remembered. More than that are forgotten together: a pool of workers fits in many times over.
+/// The maximum number of cached results; with more, all are dropped. A large pool of workers fits in many times.
 const MOST_KNOWN: usize = 1024;
 
-/// Ancestors that are asked at most; no real tree is as deep.
+/// The maximum number of ancestors that are read; no real tree is as deep.
 const DEEPEST: usize = 128;
 
-/// What `/proc/PID/stat` says of a process (proc_pid_stat(5)).
+/// The data of a process in `/proc/PID/stat` (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     /// The pid of its parent; 0: none in this pid namespace.
     pub(super) parent: i32,
-    /// When it started, in clock ticks since boot. Together with the pid this names one process.
+    /// Its start in clock ticks since boot. Together with the pid it identifies one process.
     started: u64,
 }
 
 impl Stat {
-    /// Of this process; none when there is none, or no `/proc`.
+    /// The data of this process; none if it does not exist, or without `/proc`.
     pub(super) fn of(pid: i32) -> Option<Self> {
-        // One read for what is needed: the line is longer only by what stands behind it.
+        // One read is enough: only fields that are not needed may be cut off.
         let mut line = [0; 512];
         let count = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
         Self::parse(line.get(..count)?)
     }
 
-    /// Fields 4 and 22. The second one, the name in parentheses, may hold anything.
+    /// Fields 4 and 22. Field 2, the name in parentheses, may contain anything.
     fn parse(line: &[u8]) -> Option<Self> {
         let behind_name = line.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(line.get(behind_name.checked_add(1)?..)?).ok()?;
@@ -39,14 +39,14 @@ impl Stat {
     }
 }
 
-/// Which processes descend from this one, as far as it was asked.
+/// Cached results of whether processes descend from this one.
 #[derive(Debug, Default)]
 pub(super) struct Lineage(HashMap<i32, (u64, bool)>);
 
 impl Lineage {
-    /// Whether this process descends from us; none when it is gone, or there is no `/proc`.
+    /// Whether this process is our descendant; none if it has ended, or without `/proc`.
     ///
-    /// An answer holds for as long as the process lives: orphans below us are handed to us and nobody else.
+    /// A result stays valid while the process lives, because orphans below us are always adopted by us.
     pub(super) fn is_below(&mut self, pid: i32) -> Option<bool> {
         let stat = Stat::of(pid)?;
         if let Some((started, is_below)) = self.0.get(&pid)
@@ -54,7 +54,7 @@ impl Lineage {
         {
             return Some(*is_below);
         }
-        // Whoever ends on the way up hands its children on: the way is another one then.
+        // An ancestor that ends changes the parent of its children, so the walk starts again.
         let is_below = (0..3).find_map(|_| descends(Stat::of(pid)?))?;
         if self.0.len() >= MOST_KNOWN {
             self.0.clear();
@@ -64,7 +64,7 @@ impl Lineage {
     }
 }
 
-/// Walks up from here; none when somebody on the way ended meanwhile.
+/// Walks up from here; none if an ancestor ended meanwhile.
 fn descends(from: Stat) -> Option<bool> {
     let (own, _) = sys::own_ids();
     let mut parent = from.parent;
@@ -96,16 +96,16 @@ mod tests {
         let pid = i32::try_from(child.id()).unwrap();
         let mut lineage = Lineage::default();
         for _ in 0..2 {
-            assert_eq!(lineage.is_below(pid), Some(true), "asked and remembered");
+            assert_eq!(lineage.is_below(pid), Some(true), "examined and remembered");
         }
         assert_eq!(lineage.is_below(nix::unistd::getppid().as_raw()), Some(false));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(lineage.is_below(pid), None, "a pid that is nobody's is not the one that was remembered");
+        assert_eq!(lineage.is_below(pid), None, "the pid of no process is not the remembered one");
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_names_a_process_not_a_number() {
+    fn the_cache_is_bounded_and_identifies_processes_not_numbers() {
         let (own, _) = sys::own_ids();
         let mut lineage = Lineage((0..MOST_KNOWN as i32).map(|pid| (-pid - 2, (0, true))).collect());
         lineage.0.insert(own, (0, true));

@@ -1,4 +1,4 @@
-//! Whether the kernel killed something in our cgroup for want of memory, and whose death that was.
+//! Detects out-of-memory kills in our cgroup, and which process they ended.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,31 +15,31 @@ use crate::clock::Moment;
 /// Where cgroup file systems are mounted (cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Pause between a hint of the kernel and a look at the count, and between two looks: who is killed takes a moment to die.
+/// The pause between a hint of the kernel and reading the count, and between two readings: a killed process takes a moment to end.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// How long after a hint the count is looked at: version 1 hints before it kills.
+/// How long after a hint the count is read: version 1 sends the hint before the kill.
 const HINTED: Duration = Duration::from_secs(2);
 
-/// How often the count is looked at where the kernel gives no hints, because the cgroups are mounted read-only.
+/// How often the count is read without hints of the kernel, because the cgroups are mounted read-only.
 const UNHINTED: Duration = Duration::from_secs(10);
 
-/// The longest file that counts.
+/// The maximum size of the file with the count.
 const LONGEST: usize = 1024;
 
-/// The count of out-of-memory kills in our cgroup, and how many of them are told.
+/// The count of out-of-memory kills in our cgroup, and how many of them were reported.
 #[derive(Debug)]
 pub struct OutOfMemory {
     file: Option<File>,
     hints: Hints,
-    /// Kills whose victim is known, or was told to be one of nobody's.
+    /// Kills whose victim is known, or that were reported without one.
     reported: u64,
-    /// When the count is looked at next, and until when without a kill.
+    /// When the count is read next, and until when if there is no kill.
     look: Option<Duration>,
     until: Duration,
 }
 
-/// What says that the count may have changed.
+/// The source of hints that the count may have changed.
 #[derive(Debug)]
 enum Hints {
     None,
@@ -50,25 +50,24 @@ enum Hints {
 }
 
 impl OutOfMemory {
-    /// Notes the count so far.
+    /// Records the count so far.
     pub fn new(now: Moment) -> Self {
-        let path = file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
-        Self::of(path.as_deref(), now)
+        Self::of(file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default()), now)
     }
 
-    fn of(path: Option<&Path>, now: Moment) -> Self {
-        let file = path.and_then(|path| File::open(path).ok());
-        let hints = match (path, &file) {
-            (Some(path), Some(_)) if path.ends_with("memory.events") => Hints::File,
-            (Some(path), Some(file)) => registered(path, file).map_or(Hints::None, Hints::Event),
-            _ => Hints::None,
+    fn of(found: Option<(PathBuf, File)>, now: Moment) -> Self {
+        let hints = match &found {
+            Some((path, _)) if path.ends_with("memory.events") => Hints::File,
+            Some((path, file)) => registered(path, file).map_or(Hints::None, Hints::Event),
+            None => Hints::None,
         };
+        let file = found.map(|(_, file)| file);
         let reported = file.as_ref().and_then(count).unwrap_or_default();
         let look = (file.is_some() && matches!(hints, Hints::None)).then_some(now.mono + UNHINTED);
         Self { file, hints, reported, look, until: Duration::ZERO }
     }
 
-    /// What is to be polled for a hint, and for what; none while the count is looked at anyway.
+    /// What to poll for a hint, and for which events; none while the count is read anyway.
     pub fn hint(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         match &self.hints {
             _ if self.look.is_some() => None,
@@ -87,8 +86,7 @@ impl OutOfMemory {
         self.until = now.mono + HINTED;
     }
 
-    /// How many were killed of whose death nobody here hears, when it is time to look; `dying`: whether a child of ours is being
-    /// killed, to whom the kills may belong then.
+    /// When it is due: how many kills did not end a child. `dying`: whether a child is being killed, to which the kills may belong.
     pub fn look(&mut self, now: Moment, dying: impl FnOnce() -> bool) -> u64 {
         if self.look.is_none_or(|at| now.mono < at) {
             return 0;
@@ -102,12 +100,12 @@ impl OutOfMemory {
         others
     }
 
-    /// Time until the next look; none when the kernel says when.
+    /// Time until the next reading; none if the kernel sends hints.
     pub fn next(&self, now: Moment) -> Option<Duration> {
         self.look.map(|at| at.saturating_sub(now.mono))
     }
 
-    /// Whether a child of ours that KILL has just ended, and nobody here killed, died for want of memory.
+    /// Whether a child that ended by KILL, which portcullis did not send, was killed because memory ran out.
     pub fn claim(&mut self) -> bool {
         let is_one = self.unknown() > 0;
         self.reported += u64::from(is_one);
@@ -119,7 +117,7 @@ impl OutOfMemory {
     }
 }
 
-/// Whether KILL is on its way to the process, or it is ending already (`/proc/PID/status` and the flags of `/proc/PID/stat`, proc(5)).
+/// Whether a KILL is pending for the process, or it is already ending (`/proc/PID/status` and the flags of `/proc/PID/stat`, proc(5)).
 pub fn is_dying(pid: i32) -> bool {
     /// The kernel's `PF_EXITING`.
     const EXITING: u64 = 4;
@@ -144,10 +142,10 @@ fn registered(path: &Path, file: &File) -> Option<EventFd> {
     Some(event)
 }
 
-/// The file that counts for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
+/// The file that counts, opened, for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
 ///
 /// In a container without a cgroup namespace that path is the host's, and the cgroup itself is mounted at the root.
-fn file(own: &str) -> Option<PathBuf> {
+fn file(own: &str) -> Option<(PathBuf, File)> {
     let candidates = own.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default().trim_start_matches('/'));
@@ -159,10 +157,13 @@ fn file(own: &str) -> Option<PathBuf> {
             .map(move |path| Path::new(ROOT).join(mount).join(path).join(name))
             .collect::<Vec<_>>()
     });
-    candidates.into_iter().find(|path| File::open(path).is_ok_and(|file| count(&file).is_some()))
+    candidates.into_iter().find_map(|path| {
+        let file = File::open(&path).ok()?;
+        count(&file).map(|_| (path, file))
+    })
 }
 
-/// The number behind `oom_kill`, read anew from the file's beginning.
+/// The number after `oom_kill`, read again from the beginning of the file.
 fn count(file: &File) -> Option<u64> {
     let mut bytes = [0; LONGEST];
     let length = file.read_at(&mut bytes, 0).ok()?;
@@ -188,7 +189,11 @@ mod tests {
         }
 
         fn memory(&self) -> OutOfMemory {
-            OutOfMemory { hints: Hints::File, look: None, ..OutOfMemory::of(Some(&self.0), at(0)) }
+            OutOfMemory {
+                hints: Hints::File,
+                look: None,
+                ..OutOfMemory::of(File::open(&self.0).ok().map(|file| (self.0.clone(), file)), at(0))
+            }
         }
     }
 
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_s_death_is_told_when_it_happens_and_is_nobody_else_s_later() {
+    fn a_worker_s_death_is_reported_when_it_happens_and_is_nobody_else_s_later() {
         let counter = Counter::new("worker");
         let mut memory = counter.memory();
         memory.hinted(at(0));
@@ -236,7 +241,7 @@ mod tests {
         counter.set("oom_kill 3\n");
         assert_eq!(memory.look(at(500), || false), 2);
         assert_eq!(memory.next(at(500)), None);
-        assert!(!memory.claim(), "the worker's death is told already");
+        assert!(!memory.claim(), "the worker's death is already counted");
     }
 
     #[test]

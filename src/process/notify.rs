@@ -1,4 +1,4 @@
-//! What the process tells of itself: `sd_notify(3)` datagrams on a socket of its own, or a line on a descriptor (s6).
+//! Notifications of a process: `sd_notify(3)` datagrams on a socket of its own, or a line on a descriptor (s6).
 #![warn(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
@@ -18,26 +18,26 @@ use super::output::Seen;
 use crate::plan::process::{ProcessPlan, StartSign};
 use crate::state::event::Notice;
 
-/// The variables of the protocol; a child gets none of ours, only its own.
+/// The variables of the protocol; a child gets its own, never ours.
 pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
-/// The longest datagram that is read; what is longer is cut.
+/// The longest datagram; longer ones are cut.
 const LONGEST: usize = 4096;
 
-/// How a child is told where to report.
+/// What a child gets for its notifications.
 #[derive(Clone, Debug, Default)]
 pub struct NotifyWays {
-    /// Variables for it.
+    /// Its variables.
     pub environment: Vec<(OsString, OsString)>,
-    /// Descriptors for it: ours, theirs.
+    /// Its descriptors: our number, its number.
     pub pass: Vec<(i32, i32)>,
-    /// Where is said that its output has the awaited line.
+    /// Where the match of the awaited line in its output is reported.
     pub seen: Option<Arc<Seen>>,
 }
 
-/// The receiving ends of what one start of a process reports; nothing is opened that the plan does not ask for.
+/// The receiving ends for one start of a process; only what the plan needs is opened.
 ///
-/// They belong to that start alone: what a leftover of an earlier one sends has nowhere to go.
+/// They belong to that start only, so notifications of leftovers of an earlier start are not received.
 #[derive(Debug, Default)]
 pub struct Reports {
     socket: Option<OwnedFd>,
@@ -45,7 +45,7 @@ pub struct Reports {
     /// The child's end of the pipe, until the child has it.
     writing: Option<OwnedFd>,
     ways: NotifyWays,
-    /// Whether the last look ended before the socket was empty.
+    /// Whether the last reading ended before the socket was empty.
     unread: bool,
 }
 
@@ -70,7 +70,7 @@ impl Reports {
         }
         if let Some(sign @ (StartSign::Writes(_) | StartSign::Line(_))) = sign {
             let (reading, writing) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-            // Only ours: the child writes to its end as to any other.
+            // Only our end is non-blocking.
             fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
             reports.pipe = Some(std::fs::File::from(reading));
             if let StartSign::Writes(number) = sign {
@@ -83,33 +83,33 @@ impl Reports {
         Ok(reports)
     }
 
-    /// What the child has to be given.
+    /// What the child gets.
     pub fn ways(&self) -> &NotifyWays {
         &self.ways
     }
 
-    /// Closes our copy of what the child, or whoever reads its output, has by now.
+    /// Closes our copies of the ends that the child, or the reader of its output, now has.
     pub fn handed_over(&mut self) {
         (self.writing, self.ways.seen) = (None, None);
     }
 
-    /// Whether anything can be reported.
+    /// Whether notifications are possible.
     pub fn is_open(&self) -> bool {
         self.socket.is_some() || self.pipe.is_some()
     }
 
-    /// Whether more may be there than was taken last.
+    /// Whether there may be more than was read last.
     pub fn may_hold_more(&self) -> bool {
         self.unread
     }
 
-    /// The files that become readable when something was reported.
+    /// The files that become readable for a notification.
     pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.socket.iter().map(AsFd::as_fd).chain(self.pipe.iter().map(AsFd::as_fd))
     }
 
-    /// Takes what was reported by senders that are ours, `most` datagrams at most: abstract sockets are open to the whole network
-    /// namespace, which the containers of a pod share. What says the same again is one notice.
+    /// Reads notifications from our own processes, at most `most` datagrams: abstract sockets are open to the whole network namespace,
+    /// which the containers of a pod share. Repeated notifications become one notice.
     pub fn take(&mut self, most: usize, mut is_ours: impl FnMut(i32) -> bool) -> Vec<Notice> {
         let (mut notices, mut buffer, mut verdicts) = (Vec::new(), [0; LONGEST], BTreeMap::new());
         self.unread = self.socket.is_some();
@@ -119,7 +119,7 @@ impl Reports {
                 self.unread = false;
                 break;
             };
-            // Nothing of a stranger's datagram is looked at.
+            // Datagrams of other processes are dropped unread.
             if *verdicts.entry(sender).or_insert_with(|| is_ours(sender)) {
                 let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
                 read(&text).for_each(|notice| merge(&mut notices, notice));
@@ -136,7 +136,7 @@ impl Reports {
     }
 }
 
-/// Keeps the newest notice of each kind, so that any number of pings is one.
+/// Keeps the newest notice of each kind, so that any number of watchdog messages becomes one.
 fn merge(notices: &mut Vec<Notice>, notice: Notice) {
     match notices.iter_mut().find(|known| std::mem::discriminant(*known) == std::mem::discriminant(&notice)) {
         Some(known) => *known = notice,
@@ -144,11 +144,10 @@ fn merge(notices: &mut Vec<Notice>, notice: Notice) {
     }
 }
 
-/// The length of one datagram and its sender's pid as the kernel vouches for it, 0 for one of another pid namespace; none when there
-/// is no datagram.
+/// The length of one datagram and its sender's pid from the kernel, 0 for another pid namespace; none if there is no datagram.
 ///
-/// There is room for the credentials only: descriptors that came along (`FDSTORE=`, `BARRIER=`) are closed by the kernel, which is
-/// what a barrier waits for.
+/// The buffer holds only the credentials: the kernel closes received descriptors (`FDSTORE=`, `BARRIER=`), which is what a barrier waits
+/// for.
 fn receive(socket: &OwnedFd, buffer: &mut [u8; LONGEST]) -> Option<(usize, i32)> {
     let mut space = nix::cmsg_space!(UnixCredentials);
     let mut buffers = [IoSliceMut::new(buffer)];
@@ -163,7 +162,7 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8; LONGEST]) -> Option<(usize, i32)>
     Some((message.bytes, sender.unwrap_or_default()))
 }
 
-/// Reads the assignments that mean something here; unknown ones are for others.
+/// Parses the known assignments; unknown ones are ignored.
 pub(crate) fn read(text: &str) -> impl Iterator<Item = Notice> {
     let assignments = text.lines().filter_map(|line| line.split_once('='));
     assignments.filter_map(|(name, value)| match (name, value) {
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_a_bounded_number_and_the_pings_of_a_start_are_one() {
+    fn a_turn_handles_a_bounded_number_and_merges_the_pings_of_a_start() {
         let mut reports = Reports::open(&notifying(StartSign::Notifies)).unwrap();
         let sender = sender(&reports);
         for text in ["WATCHDOG=1", "STATUS=one", "WATCHDOG=1\nSTATUS=two", "READY=1", "WATCHDOG=1"] {
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn each_start_has_ways_of_its_own() {
+    fn each_start_has_its_own_channels() {
         let (mut one, mut two) = (notifying(StartSign::Notifies), notifying(StartSign::Notifies));
         (one.watchdog, two.watchdog) = (None, None);
         let old = Reports::open(&one).unwrap();

@@ -1,8 +1,9 @@
-//! Children's output behind their names, or as it is where a line of it is awaited: pipes that threads of their own read and pass on.
+//! Passes on the output of children through pipes, with their names as prefix, or unchanged if a line of it is awaited. Separate threads
+//! read the pipes.
 //!
-//! The supervising thread hands pipes over and never waits for what becomes of them, but for a bounded time at the very end.
-//! Standard output and standard error are apart from the child to our own streams, so that a reader that does not read one of
-//! them holds up that one only: what a child cannot write then stays with the child, because nothing else would lose nothing.
+//! The supervising thread hands over the pipes and waits for them only at the very end, for a limited time. Standard output and standard
+//! error are handled separately, so a reader that stops reading blocks only that stream. The child then blocks in its write, because any
+//! other behaviour would lose output.
 
 mod lines;
 mod relay;
@@ -17,19 +18,20 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 
 use crate::clock::Moment;
+use crate::log;
 use crate::log::{LAST_WORDS, LONGEST_LAST_WORDS};
 use crate::plan::OUTPUT_LIMIT;
 use crate::sys::start::Credentials;
 use relay::{Relay, Stream};
 pub use scan::{Scan, Seen};
 
-/// At the end: how long nothing may get any further before the rest is given up.
+/// At the end: how long there may be no progress before the rest is dropped.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// At the end: how long passing on the rest may take however well it goes.
+/// At the end: how long passing on the rest may take in total.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
-/// What stands on the stream where children of these names, by their place, have written these pieces and ended.
+/// The resulting stream if children of these names, by index, write these pieces and end.
 #[cfg(fuzzing)]
 pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
     let mut page = lines::OutputBuffer::default();
@@ -43,16 +45,16 @@ pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
     page.take()
 }
 
-/// A stop that somebody has asked for, and may not wait for beyond its budget.
+/// A requested stop and its budget.
 #[derive(Clone, Copy, Debug)]
 pub struct StopDeadline {
-    /// When it was asked for.
+    /// When it was requested.
     pub since: Moment,
     /// [`Plan::stop_budget`](crate::plan::Plan::stop_budget).
     pub budget: Duration,
 }
 
-/// Until when the rest may be passed on that is there `now`: within the budget, but for the time that it has for just this.
+/// Until when the rest may be passed on: within the budget, using the part that is reserved for it.
 fn end(now: Moment, stop: Option<StopDeadline>) -> Moment {
     let longest = now.after(LONGEST_END);
     let Some(StopDeadline { since, budget }) = stop else { return longest };
@@ -61,29 +63,29 @@ fn end(now: Moment, stop: Option<StopDeadline>) -> Moment {
     if left.max(own) < LONGEST_END { now.after(left.max(own)) } else { longest }
 }
 
-/// How long a slow reader may take over our own last line: within the budget, and no less than what that keeps for it.
+/// How long a slow reader may take for our own last line: within the budget, and at least the part that is reserved for it.
 pub fn last_words(now: Moment, stop: Option<StopDeadline>) -> Duration {
     let Some(StopDeadline { since, budget }) = stop else { return LONGEST_LAST_WORDS };
     budget.saturating_sub(now.since(since)).clamp(LAST_WORDS, LONGEST_LAST_WORDS)
 }
 
-/// The two threads that pass output on; neither is started before a child needs it.
+/// The two threads that pass on output; each is started when a child first needs it.
 #[derive(Debug, Default)]
 pub struct OutputRelays {
     stdout: Option<Relay>,
     stderr: Option<Relay>,
-    /// Whether was said that a process gets a pipe in place of our terminal.
+    /// Whether it was logged that a process has a pipe instead of our terminal.
     mentioned: bool,
 }
 
-/// One stream of one child: the end that is read here and the one that is written there.
+/// One stream of one child: the reading end here and the writing end for the child.
 #[derive(Debug)]
 struct Pipe {
     reading: OwnedFd,
     writing: OwnedFd,
 }
 
-/// The pipes of a child that is about to be started.
+/// The pipes of a child before its start.
 #[derive(Debug)]
 pub struct Pipes {
     stdout: Pipe,
@@ -91,18 +93,19 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// What the child has to be given: ours, theirs.
+    /// The descriptors for the child: our number, its number.
     pub fn pass(&self) -> [(i32, i32); 2] {
         [(self.stdout.writing.as_raw_fd(), libc::STDOUT_FILENO), (self.stderr.writing.as_raw_fd(), libc::STDERR_FILENO)]
     }
 }
 
 impl OutputRelays {
-    /// Makes the pipes for a child of this user, and starts the threads when it is the first one.
+    /// Creates the pipes for a child of this user, and starts the threads for the first one.
     ///
     /// # Errors
-    /// The kernel has no room for another thread or for the files.
+    /// The kernel cannot create another thread or the files.
     pub fn open(&mut self, user: Option<&Credentials>) -> io::Result<Pipes> {
+        log::share();
         for (relay, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
             if relay.is_none() {
                 *relay = Some(Relay::start(stream)?);
@@ -111,16 +114,16 @@ impl OutputRelays {
         Ok(Pipes { stdout: pipe(user)?, stderr: pipe(user)? })
     }
 
-    /// Says, once, that a process that would have the terminal has a pipe.
+    /// Logs once that a process has a pipe instead of the terminal.
     pub fn mention_terminal(&mut self) {
         let is_terminal = io::stdout().is_terminal() || io::stderr().is_terminal();
         if is_terminal && !std::mem::replace(&mut self.mentioned, true) {
-            tracing::info!("the process has pipes in place of the terminal for its output, because a line of it is awaited");
+            tracing::info!("the output of the process goes to pipes instead of the terminal, because a line of it is awaited");
         }
     }
 
-    /// Passes on from now on what comes out of this child, byte for byte without a label, and looks for a line in it as long as `scan`
-    /// wants. Our copies of the ends that the child writes to are closed.
+    /// Passes on the output of this child from now on, byte for byte without a label, and searches it with `scan`. Closes our copies of the
+    /// child's writing ends.
     pub fn take(&self, pid: i32, label: Option<&str>, scan: Option<&Scan>, pipes: Pipes) {
         for (relay, pipe) in [(&self.stdout, pipes.stdout), (&self.stderr, pipes.stderr)] {
             drop(pipe.writing);
@@ -130,13 +133,13 @@ impl OutputRelays {
         }
     }
 
-    /// Says that the child is gone: what it wrote is passed on to its last byte, whoever else holds the pipe.
+    /// Reports that the child has ended: its output is passed on to the last byte, even if another process holds the pipe.
     pub fn ended(&self, pid: i32) {
         self.relays().for_each(|relay| relay.ended(pid));
     }
 
-    /// Waits until everything that was written is passed on, as long as it gets on, and five seconds at most; after a `stop` that was
-    /// asked for not beyond its budget.
+    /// Waits until all output is passed on, as long as there is progress, and five seconds at most; after a requested `stop` only within
+    /// its budget.
     pub fn finish(&self, stop: Option<StopDeadline>) {
         let end = end(Moment::now(), stop);
         let mut waiting: Vec<_> = self.relays().map(|relay| (relay, relay.finish(), relay.written())).collect();
@@ -162,12 +165,12 @@ impl OutputRelays {
     }
 }
 
-/// A pipe that blocks the writer alone. It belongs to the child's user, who could not open `/dev/stdout` otherwise.
+/// A pipe that blocks only the writer. It belongs to the child's user, which otherwise could not open `/dev/stdout`.
 fn pipe(user: Option<&Credentials>) -> io::Result<Pipe> {
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     if let Some(user) = user {
-        // Where we may not give files away, neither can the child have become another user.
+        // Without the right to change owners, the child cannot have changed its user either.
         let _ = fchown(&writing, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
     }
     Ok(Pipe { reading, writing })
@@ -180,13 +183,13 @@ mod tests {
     #[test]
     fn the_rest_of_the_output_keeps_within_the_budget_of_a_stop() {
         let begin = Moment::default();
-        // With an output of its own the budget holds half a second for the last lines, the log's included.
+        // With `output = "prefix"` the budget contains half a second for the last lines, including the log.
         let budget = Duration::from_millis(8_500);
         let left = |passed: u64| {
             let now = begin.after(Duration::from_millis(passed));
             end(now, Some(StopDeadline { since: begin, budget })).since(now).as_millis()
         };
-        assert_eq!(end(begin, None).since(begin), LONGEST_END, "nobody waits for an end that nobody asked for");
+        assert_eq!(end(begin, None).since(begin), LONGEST_END, "without a stop request the end does not wait");
         for (passed, millis) in [(0, 5_000), (3_000, 5_000), (5_000, 3_250), (8_000, 250), (9_000, 250)] {
             assert_eq!(left(passed), millis, "after {passed} ms");
         }

@@ -1,7 +1,7 @@
-//! Signals as data: every one of the 64, read from a signalfd together with who sent it.
+//! Reads all 64 signals from a signalfd, with their senders.
 //!
-//! A signalfd rather than handlers, because all signals are blocked from the first instruction on: nothing can be lost between
-//! exec and here, real-time signals queue instead of merging, 32 to 34 are readable on musl as well, and no handler ever runs.
+//! It uses a signalfd instead of handlers: all signals are blocked from the first instruction on, so none is lost between exec and here;
+//! real-time signals queue instead of merging; 32 to 34 are readable on musl as well; and no handler ever runs.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -10,30 +10,30 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::sys;
 
-/// Bytes of one record, as the kernel fixed it.
+/// The size of one record, fixed by the kernel.
 const RECORD: usize = size_of::<libc::signalfd_siginfo>();
 
-/// Standard signals that can be pending at a time: each of the 31 once for the process and once for the thread (signal(7)).
+/// The maximum number of pending standard signals: each of the 31 once for the process and once for the thread (signal(7)).
 const MOST_STANDARD: usize = 62;
 
-/// Real-time signals that are read at once. Tens of thousands may be queued: the rest stays with the kernel.
+/// How many real-time signals are read at once. Tens of thousands may be queued; the rest stays in the kernel.
 const MOST_REALTIME: usize = 16;
 
-/// Real-time signals that may be queued for us. To take one signal out the kernel walks past all that are queued before it, TERM and CHLD
-/// included, on our processor time: past a hundred thousand of them for 20 ms.
+/// How many real-time signals may be queued for us. To dequeue one signal, also TERM and CHLD, the kernel walks through all that are queued
+/// before it, on our processor time: with a hundred thousand of them that takes 20 ms.
 const MOST_QUEUED: u64 = 1024;
 
-/// Bounds how many signals may be queued for this process (RLIMIT_SIGPENDING, setrlimit(2)): beyond that, `sigqueue(3)` fails and real-time
-/// signals of `kill(2)` merge as all others do. Returns the limit as it was, resource, soft and hard, for children to get back; none where
-/// nothing was changed.
+/// Limits how many signals may be queued for this process (RLIMIT_SIGPENDING, setrlimit(2)): beyond that, `sigqueue(3)` fails and real-time
+/// signals of `kill(2)` merge like all others. Returns the previous limit (resource, soft, hard), which children get back; none if nothing
+/// was changed.
 pub fn bound_queue() -> Option<(u32, u64, u64)> {
     let resource = Resource::RLIMIT_SIGPENDING;
     let (soft, hard) = getrlimit(resource).ok().filter(|(soft, _)| *soft > MOST_QUEUED)?;
     setrlimit(resource, MOST_QUEUED, hard).ok().map(|()| (resource as u32, soft, hard))
 }
 
-/// The receiving ends of every signal sent to this process. Real-time signals have one of their own, so that however many of them are
-/// queued, TERM and CHLD are never behind them.
+/// The receiving ends of every signal sent to this process. Real-time signals have a separate one, so that TERM and CHLD never wait behind
+/// them.
 #[derive(Debug)]
 pub struct Signals {
     standard: SignalFd,
@@ -54,20 +54,19 @@ impl Signals {
         [self.standard.as_fd(), self.realtime.as_fd()]
     }
 
-    /// The numbers of all standard signals that arrived and mean something, SIGCHLD included.
+    /// The numbers of all received standard signals, including SIGCHLD, without the irrelevant ones.
     ///
-    /// Left out are our own SIGPIPEs and the job control signals of our own terminal, which are about portcullis and not about
-    /// the child.
+    /// Irrelevant are our own SIGPIPEs and the job control signals of our own terminal, which concern portcullis and not the child.
     pub fn take(&self) -> Vec<i32> {
         self.read(&self.standard, &mut [0; RECORD * MOST_STANDARD])
     }
 
-    /// The numbers of the real-time signals that were queued first, a bounded number of them.
+    /// The numbers of the first queued real-time signals, a bounded number.
     pub fn take_realtime(&self) -> Vec<i32> {
         self.read(&self.realtime, &mut [0; RECORD * MOST_REALTIME])
     }
 
-    /// One call for what is pending: a second one that finds nothing would be paid for with every orphan.
+    /// Reads the pending signals with one call: a second, empty one would cost time for every orphan.
     fn read(&self, fd: &SignalFd, bytes: &mut [u8]) -> Vec<i32> {
         let count = nix::unistd::read(fd, bytes).unwrap_or_default();
         bytes.chunks_exact(RECORD).take(count / RECORD).filter_map(|record| self.meaning(record)).collect()

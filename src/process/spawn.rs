@@ -1,4 +1,6 @@
-//! Starts a command as a child in a group of its own, with clean signals, and says what is wrong when it cannot.
+//! Starts a command as a child in its own process group, with default signal handling, and explains errors.
+
+mod reason;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
@@ -8,69 +10,69 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::executable::{FileKind, kind};
 use super::notify::{self, NotifyWays};
 use super::{input, streams, terminal};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
-use crate::sys::start::{Birth, Credentials, Recipe, SpawnStep};
+use crate::sys::start::{Birth, Credentials, Recipe};
+pub use reason::too_long;
 
-/// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
+/// The search path if PATH is not set, as in libc's `execvp(3)`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
-/// What every child inherits: what portcullis itself was given at its start.
+/// What every child inherits from the start of portcullis itself.
 #[derive(Clone, Debug, Default)]
 pub struct InheritedEnvironment {
     /// The environment, byte for byte.
     pub environment: BTreeMap<OsString, OsString>,
-    /// The working directory; none when it could not be told.
+    /// The working directory; none if unknown.
     pub directory: Option<PathBuf>,
-    /// Descriptors above 2 that were passed to us to be passed on, for example listening sockets.
+    /// Inherited descriptors above 2 that are passed on, for example listening sockets.
     pub descriptors: Vec<i32>,
-    /// Resource limits that are our own: what children have in their place, as in [`Recipe::limits`].
+    /// Resource limits that portcullis changed for itself: the original values for children, as in [`Recipe::limits`].
     pub limits: Vec<(u32, u64, u64)>,
 }
 
 /// Why a command could not be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpawnError {
-    /// The code to end with: 127 not found, 126 not executable, 70 when the kernel has no room for another process.
+    /// The exit code: 127 not found, 126 not executable, 70 if the kernel cannot create another process.
     pub code: u8,
     /// What failed, on what, why, and what to check.
     pub sentence: String,
 }
 
 impl SpawnError {
-    /// The kernel has no room for what the output goes through.
+    /// The pipes for its output cannot be created.
     pub(super) fn no_pipe(plan: &ProcessPlan, error: &io::Error) -> Self {
-        let sentence = format!("cannot start {}: there is no room for the pipes of its output ({error}); check the limits", shown(plan));
+        let sentence = format!("cannot start {}: the pipes for its output cannot be created ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
 
-    /// The kernel has no room for its standard input.
+    /// Its standard input cannot be created.
     fn no_input(plan: &ProcessPlan, error: &io::Error) -> Self {
-        let sentence = format!("cannot start {}: there is no room for its standard input ({error}); check the limits", shown(plan));
+        let sentence = format!("cannot start {}: its standard input cannot be created ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
 
-    /// The kernel has no room for what it could tell its readiness by.
+    /// Its readiness channel cannot be created.
     pub fn no_reports(plan: &ProcessPlan, error: &io::Error) -> Self {
-        let sentence = format!("cannot start {}: there is no room for its readiness notification ({error}); check the limits", shown(plan));
+        let sentence = format!("cannot start {}: its readiness channel cannot be created ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
 
-    /// The kernel has no room for the process, or for the thread that starts it.
+    /// The kernel cannot create the process, or the thread that starts it.
     pub(super) fn no_process(name: &str, error: &io::Error) -> Self {
-        let sentence = format!("cannot start {name}: the kernel has no room for another process ({error}); check the limits");
+        let sentence = format!("cannot start {name}: the kernel cannot create another process ({error}); check the limits");
         Self { code: Exit::Internal.code(), sentence }
     }
 
-    /// Every thread that starts programs is held by one that hangs.
+    /// Every thread that starts programs is blocked by a hanging one.
     pub(super) fn too_many_hang(name: &str) -> Self {
-        let why = "programs that were started before hang in their files, and hold every thread for that";
-        Self { code: Exit::Internal.code(), sentence: format!("cannot start {name}: {why}; check the file systems they are on") }
+        let why = "all threads for starting programs are blocked by program files that do not respond";
+        Self { code: Exit::Internal.code(), sentence: format!("cannot start {name}: {why}; check their file systems") }
     }
 }
 
@@ -78,23 +80,23 @@ impl SpawnError {
 #[derive(Debug)]
 pub struct PreparedCommand {
     recipe: Recipe,
-    /// Whether the streams that it inherits are its user's rather than another's.
+    /// Whether its user takes precedence as owner of the inherited streams.
     has_precedence: bool,
     /// Its name for messages.
     name: String,
-    /// Where it starts, for relative paths.
+    /// Its working directory, for relative paths.
     home: PathBuf,
     candidates: Vec<PathBuf>,
     /// Kept open for the child.
     _input: Option<File>,
 }
 
-/// Prepares the command; no file of it is touched. What `ways` names has to stay open until the process is born.
+/// Prepares the command without accessing its files. The descriptors in `ways` have to stay open until the process exists.
 ///
-/// Standard input, output and error are inherited, and so is every other descriptor that is not ours.
+/// Standard input, output and error are inherited, and so are all other descriptors that are not ours.
 ///
 /// # Errors
-/// No word of a command may hold a NUL byte.
+/// A word of the command contains a NUL byte.
 pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<PreparedCommand, SpawnError> {
     let environment = environment(plan, inherited, ways);
     let (candidates, home) = (candidates(plan, &environment), directory(plan, inherited));
@@ -131,8 +133,13 @@ impl PreparedCommand {
         &self.name
     }
 
-    /// Starts it, and comes back once it executes: as late as the files that this needs answer. `birth` tells its pid before that. The
-    /// caller reaps it, also where the start has failed after it was born.
+    /// Whether it gets a signal at the end of the thread that starts it.
+    pub fn is_tied_to_thread(&self) -> bool {
+        self.recipe.parent_death_signal != 0
+    }
+
+    /// Starts it, and returns once it executes, which may block on its files. `birth` reports its pid before that. The caller reaps it,
+    /// also if the start failed after the process existed.
     ///
     /// # Errors
     /// What failed, on what, why, and what to check.
@@ -145,7 +152,7 @@ impl PreparedCommand {
     }
 }
 
-/// Where the child starts: the plan's directory, relative to our own.
+/// The child's working directory: that of the plan, relative to our own.
 fn directory(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Option<PathBuf> {
     let own = inherited.directory.clone();
     match &plan.attributes.directory {
@@ -154,7 +161,8 @@ fn directory(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Option<Pat
     }
 }
 
-/// What portcullis got, less what the plan takes away, plus what it sets. The line to our own supervisor is not the child's.
+/// The environment of portcullis, without the variables that the plan removes, plus those that it sets. The child does not get our own
+/// notify socket.
 fn environment(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
     let mut environment = inherited.environment.clone();
     let withheld: &[&str] = if plan.attributes.aside { &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] } else { &[] };
@@ -166,7 +174,7 @@ fn environment(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &Noti
     environment
 }
 
-/// The environment as `execve(2)` wants it. Sockets that were passed to us are the child's now, so `LISTEN_PID` becomes its pid.
+/// The environment for `execve(2)`. Inherited sockets now belong to the child, so `LISTEN_PID` becomes its pid.
 fn entries(environment: &BTreeMap<OsString, OsString>) -> Vec<CString> {
     let ours = sys::own_ids().0.to_string();
     environment
@@ -183,13 +191,13 @@ fn entries(environment: &BTreeMap<OsString, OsString>) -> Vec<CString> {
         .collect()
 }
 
-/// The paths at which the program of this command may be, as its child looks for it.
+/// The possible paths of the program of this command, as its child searches for it.
 pub fn places(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Vec<PathBuf> {
     let home = directory(plan, inherited).unwrap_or_default();
     candidates(plan, &environment(plan, inherited, &NotifyWays::default())).into_iter().map(|path| home.join(path)).collect()
 }
 
-/// The paths at which the program may be, as `execvp(3)` would try them with the child's own PATH.
+/// The possible paths of the program, as `execvp(3)` would try them with the child's PATH.
 fn candidates(plan: &ProcessPlan, environment: &BTreeMap<OsString, OsString>) -> Vec<PathBuf> {
     let program = plan.argv.program();
     if program.contains('/') {
@@ -204,31 +212,10 @@ fn c_string(word: &str) -> Result<CString, ()> {
     CString::new(word).map_err(drop)
 }
 
-/// Whether there is nothing to change: an image that names its user already may not change it again.
+/// Whether there is nothing to change: a container that already runs as this user may not be allowed to change it.
 fn is_us(who: &Credentials) -> bool {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
-}
-
-/// Bytes of one word or one variable, its name and the final NUL included, that the kernel takes (MAX_ARG_STRLEN, 32 pages;
-/// execve(2)).
-const LONGEST_STRING: usize = 32 * 4096;
-
-/// Why the kernel calls the argument list too long (E2BIG): one string alone, which is named and never shown, or all together.
-pub fn too_long<'a>(words: &[&[u8]], variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
-    let variables: Vec<(&[u8], usize)> = variables.map(|(name, value)| (name, name.len() + value.len() + 2)).collect();
-    let all: usize = words.iter().map(|word| word.len() + 1).chain(variables.iter().map(|(_, length)| *length)).sum();
-    let longest_variable = variables.iter().max_by_key(|(_, length)| *length).filter(|(_, length)| *length > LONGEST_STRING);
-    let longest_word = words.iter().position(|word| word.len() >= LONGEST_STRING);
-    if let Some((name, length)) = longest_variable {
-        let name = String::from_utf8_lossy(name);
-        return format!("the variable {name} has {length} bytes, and the kernel takes {LONGEST_STRING}; shorten it, or hand over a file");
-    }
-    if let Some(number) = longest_word {
-        let what = if number == 0 { "its name".to_owned() } else { format!("argument {number} of the command") };
-        return format!("{what} is longer than the {LONGEST_STRING} bytes that the kernel takes; shorten it, or hand over a file");
-    }
-    format!("its arguments and environment have {all} bytes, more than the kernel takes (a quarter of the stack limit); shorten them")
 }
 
 fn shown(plan: &ProcessPlan) -> &str {
@@ -236,65 +223,6 @@ fn shown(plan: &ProcessPlan) -> &str {
 }
 
 fn unusable(plan: &ProcessPlan) -> SpawnError {
-    let sentence = format!("cannot start {}: a word of the command holds a NUL byte; check the variables in it", shown(plan));
+    let sentence = format!("cannot start {}: a word of the command contains a NUL byte; check the variables in it", shown(plan));
     SpawnError { code: Exit::NotExecutable.code(), sentence }
-}
-
-impl PreparedCommand {
-    fn explain(&self, step: SpawnStep, error: &io::Error) -> SpawnError {
-        let (exit, why) = match step {
-            SpawnStep::Fork => return SpawnError::no_process(&self.name, error),
-            SpawnStep::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
-            SpawnStep::Limit => {
-                (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's"))
-            }
-            SpawnStep::Directory => {
-                (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists"))
-            }
-            SpawnStep::Credentials => {
-                let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
-                (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
-            }
-            SpawnStep::Exec => self.explain_exec(error),
-        };
-        SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", self.name) }
-    }
-
-    fn explain_exec(&self, error: &io::Error) -> (Exit, String) {
-        let found = self.candidates.iter().map(|path| self.home.join(path)).find(|path| path.exists());
-        let kind = found.as_deref().map_or(FileKind::Other, kind);
-        match (error.raw_os_error(), kind) {
-            (Some(libc::ENOENT), _) if found.is_none() => {
-                (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned())
-            }
-            (Some(libc::ENOENT), FileKind::Script(interpreter)) => {
-                (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
-            }
-            (Some(libc::ENOENT), FileKind::Program { loader: Some(loader), .. }) => {
-                (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))
-            }
-            (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
-            (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
-            (Some(libc::EACCES), FileKind::NoFile(what)) => {
-                (Exit::NotExecutable, format!("it is not executable: it is {what}; check the path"))
-            }
-            (Some(libc::EACCES), _) => {
-                (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
-            }
-            (Some(libc::ENOEXEC), FileKind::Program { machine, .. }) => {
-                (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
-            }
-            (Some(libc::E2BIG), _) => {
-                let words: Vec<&[u8]> = self.recipe.argv.iter().map(|word| word.to_bytes()).collect();
-                let variables = self.recipe.env.iter().filter_map(|entry| {
-                    let bytes = entry.to_bytes();
-                    let end = bytes.iter().position(|byte| *byte == b'=')?;
-                    Some((bytes.get(..end)?, bytes.get(end + 1..)?))
-                });
-                (Exit::NotExecutable, too_long(&words, variables))
-            }
-            (Some(libc::ENOEXEC), _) => (Exit::NotExecutable, "it is neither a program nor a script; check the file".to_owned()),
-            _ => (Exit::NotExecutable, format!("{error}; check the command")),
-        }
-    }
 }

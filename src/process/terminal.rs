@@ -1,6 +1,6 @@
-//! The terminal: which group is in its foreground, and handing that on and back.
+//! The terminal: its foreground group, passing the foreground to a child and taking it back.
 //!
-//! All signals are blocked in this process, TTOU among them, so that changing the foreground from behind does not stop us.
+//! All signals are blocked in this process, including TTOU, so changing the foreground from the background does not suspend us.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,7 +9,7 @@ use nix::unistd::{Pid, getppid, getsid, tcgetpgrp, tcsetpgrp};
 
 use crate::sys;
 
-/// Whether we are the foreground group, so that the terminal is ours to hand on.
+/// Whether we are the foreground group, so that we may pass on the terminal.
 pub fn is_ours() -> bool {
     foreground() == Some(sys::own_ids().1)
 }
@@ -19,23 +19,23 @@ pub fn belongs_to(group: i32) -> bool {
     foreground() == Some(group)
 }
 
-/// Hands the terminal to a group, when it is ours.
+/// Passes the terminal to a group, if we own it.
 pub fn hand_on(group: i32) {
     if is_ours() {
         set(group);
     }
 }
 
-/// Takes the terminal back from a group whose leader has ended, so that ctrl-C is heard again and the next child can have it.
+/// Takes the terminal back from a group whose leader has ended, so that ctrl-C works again and the next child can have it.
 pub fn take_back(group: i32) {
     if belongs_to(group) {
         set(sys::own_ids().1);
     }
 }
 
-/// Whether a shell with job control may be above us: it would see us stop, and continue us.
+/// Whether there may be a shell with job control above us, which would notice that we are suspended and resume us.
 ///
-/// It has started us in its own session, so neither PID 1 nor a session leader has one.
+/// It starts us in its own session, so PID 1 and session leaders have none.
 pub fn is_job() -> bool {
     let (own, _) = sys::own_ids();
     let session = getsid(None).ok();

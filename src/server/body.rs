@@ -1,4 +1,4 @@
-//! The body of an answer: a shared text, sent in pieces, so that a long one stands in nobody's way.
+//! The body of a response: a shared text, sent in pieces, so that a long one does not delay others.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use tokio::task::AbortHandle;
 
 use super::response_cache::SharedText;
 
-/// Bytes that are sent before others have their turn. They are copied: the connection's buffer would hold the whole text otherwise.
+/// The size of a piece in bytes. Pieces are copied, because otherwise the connection's buffer would keep the whole text.
 const PIECE: usize = 16 * 1024;
 
-/// What one connection still has to send of a text.
+/// The rest of a text that a connection still has to send.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     text: Arc<SharedText>,
@@ -24,7 +24,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// The text for this connection, which is closed when the text has to make room.
+    /// The text for this connection, which is closed if the memory is needed.
     pub(super) fn new(text: Arc<SharedText>, connection: Option<AbortHandle>) -> Self {
         let reader = connection.filter(|_| text.bytes().len() > PIECE).map(|connection| text.join(connection));
         Self { text, sent: 0, yielded: true, reader }

@@ -1,4 +1,4 @@
-//! The open connections of one listener: accepted without a hot loop, and never more than a fixed number.
+//! The open connections of one listener: accepted without a busy loop, and never more than a fixed number.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,21 +19,21 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two failed accepts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Bytes that the kernel may hold of what a peer has not read yet; it takes twice as much for its own bookkeeping.
+/// The kernel's send buffer in bytes for data that a peer has not read yet; the kernel doubles it.
 const SEND_BUFFER: usize = 32 * 1024;
 
-/// Who is at the other end.
+/// The peer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// Somebody who reached the TCP port.
+    /// A client of the TCP port.
     Network,
-    /// Another user of this host who reached the unix socket; none where the kernel does not say which.
+    /// Another user of this host on the unix socket; none if the user is unknown.
     Local(Option<u32>),
-    /// Root or our own user on the unix socket: it is authorized by the mere fact of who it is.
+    /// Root or our own user on the unix socket: authorized without a token.
     Trusted,
 }
 
-/// A listener that says who its peer is.
+/// A listener that identifies its peers.
 pub(super) trait Accept {
     /// Its connections.
     type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
@@ -48,7 +48,7 @@ impl Accept for TcpListener {
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         let (stream, _) = Self::accept(self).await?;
         stream.set_nodelay(true)?;
-        // Best effort: the kernel would let a peer that does not read grow this to megabytes, which count for the container's memory.
+        // Best effort: otherwise the buffer for a peer that does not read could grow to megabytes, which count for the container's memory.
         let _ = setsockopt(&stream, sockopt::SndBuf, &SEND_BUFFER);
         Ok((stream, Peer::Network))
     }
@@ -73,18 +73,18 @@ pub(super) struct Usage {
     own: Arc<Own>,
 }
 
-/// What only the connection itself changes.
+/// State that only the connection itself changes.
 #[derive(Debug, Default)]
 struct Own {
     task: OnceLock<AbortHandle>,
-    /// Whether there was an answer in this turn.
+    /// Whether there was a response in this turn.
     answered: AtomicBool,
-    /// Whether its last question was for a long answer.
+    /// Whether its last request was for a long response.
     long: AtomicBool,
 }
 
 impl Usage {
-    /// Says which task the connection is.
+    /// Sets the task of the connection.
     pub(super) fn is_of(&self, task: AbortHandle) {
         let _ = self.own.task.set(task);
     }
@@ -94,32 +94,32 @@ impl Usage {
         self.own.task.get().cloned()
     }
 
-    /// Notes that it is the connection's turn.
+    /// Records that it is the connection's turn.
     pub(super) fn turn(&self) {
         self.own.answered.store(false, Ordering::Relaxed);
     }
 
-    /// Whether there was an answer in this turn already; the next time there was.
+    /// Whether there was already a response in this turn; records one.
     pub(super) fn has_answered(&self) -> bool {
         self.own.answered.swap(true, Ordering::Relaxed)
     }
 
-    /// Notes whether a long answer is on its way.
+    /// Records whether a long response is being sent.
     pub(super) fn sending_long(&self, long: bool) {
         self.own.long.store(long, Ordering::Relaxed);
     }
 
-    /// Whether a long answer is on its way.
+    /// Whether a long response is being sent.
     pub(super) fn sends_long(&self) -> bool {
         self.own.long.load(Ordering::Relaxed)
     }
 
-    /// Notes that the connection waits for the end of an order: it is the last one to be closed for another.
+    /// Records that the connection waits for a control request: it is the last one to be replaced.
     pub(super) fn hold(&self) {
         self.last.store(u64::MAX, Ordering::Relaxed);
     }
 
-    /// Notes that the connection is being used.
+    /// Records that the connection is used.
     pub(super) fn touch(&self) {
         self.last.store(self.counter.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
@@ -139,17 +139,18 @@ impl Connections {
         Self { most, counter: Arc::default(), open: Vec::new() }
     }
 
-    /// The next connection of the listener. Failures are survived: where files have run out, accepting again at once would only burn time.
+    /// The next connection of the listener. After a failure it pauses: without free descriptors, accepting again at once would only waste
+    /// time.
     pub(super) async fn next<L: Accept>(&self, listener: &L) -> (L::Stream, Peer) {
         let mut pause = FIRST_PAUSE;
         loop {
             match listener.accept().await {
                 Ok(connection) => return connection,
-                // The peer was gone before it was accepted; the next one may wait already.
+                // The peer disconnected before it was accepted; the next one may already wait.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     if pause == FIRST_PAUSE {
-                        tracing::warn!("accepting a health question failed: {error}; check the limit of open files");
+                        tracing::warn!("accepting a health request failed: {error}; check the limit of open files");
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -158,14 +159,14 @@ impl Connections {
         }
     }
 
-    /// The usage of a connection that begins now.
+    /// The usage of a new connection.
     pub(super) fn usage(&self) -> Usage {
         let usage = Usage { counter: Arc::clone(&self.counter), last: Arc::default(), own: Arc::default() };
         usage.touch();
         usage
     }
 
-    /// Counts a connection in, and closes the one that was used the longest ago when that makes too many.
+    /// Registers a connection, and closes the least recently used one if there are too many.
     pub(super) async fn admit(&mut self, usage: Usage, task: AbortHandle) {
         self.open.retain(|(_, task)| !task.is_finished());
         self.open.push((usage, task));
@@ -176,7 +177,7 @@ impl Connections {
         if let Some(oldest) = oldest {
             self.open.swap_remove(oldest).1.abort();
         }
-        // In a flood everybody who has already asked is answered before the next one is let in.
+        // In a flood, pending requests are answered before the next connection is accepted.
         tokio::task::yield_now().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Orders over the unix socket: who may give them, and what whoever may not is told.
+//! Control requests over the unix socket: who may send them, and the responses to all others.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::exit::Exit;
 use crate::view::JSON;
 use crate::view::control::ControlAnswer;
 
-/// What every path of orders begins with.
+/// The prefix of all control paths.
 const ROOT: &str = "/control/";
 
-/// The answer that comes when the order is done.
+/// The response when the request is done.
 type UnderWay = std::pin::Pin<Box<dyn Future<Output = (u16, String)> + Send>>;
 
-/// How long an order waits for room: in a flood, those that are answered at once stand in each other's way for a moment.
+/// How long a request waits for a free slot: in a flood, requests that are answered at once block each other for a moment.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How many orders' ends are waited for at a time. Together far below [`MOST_CONNECTIONS`](super::MOST_CONNECTIONS), since such a
-/// connection makes room for no other one; and apart, so that what others wait for can always be stopped or changed.
+/// How many requests can wait for their results at a time. Together far below [`MOST_CONNECTIONS`](super::MOST_CONNECTIONS), because such a
+/// connection is not replaced; and separate for each kind, so that a stop or a reload is always possible.
 pub(super) struct OrderLimits {
     starts: Semaphore,
     reloads: Semaphore,
@@ -49,20 +49,20 @@ impl OrderLimits {
     }
 }
 
-/// An order on its way.
+/// A pending control request.
 pub(super) struct Ordered {
     kind: OrderKind,
     pub(super) under_way: UnderWay,
 }
 
-/// In which room an order is waited for.
+/// The kind of slot of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OrderKind {
-    /// It starts something, and may have to wait for as long as that takes.
+    /// It starts a module, and may wait for a long time.
     Start,
     /// It reads the configuration again.
     Reload,
-    /// It stops something, which ends by KILL at the latest.
+    /// It stops a module, which takes until KILL at most.
     Stop,
 }
 
@@ -77,7 +77,7 @@ impl OrderKind {
     }
 }
 
-/// An order on its way, or why there is none; none for a question like any other. On the network there are no orders.
+/// A pending control request, or the error response; none for any other request. Over TCP there are no control requests.
 pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Option<Result<Ordered, (u16, String)>> {
     let controller = shared.controller.as_ref()?;
     if peer == Peer::Network {
@@ -86,41 +86,41 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
     let target = request.uri().path_and_query()?.as_str().strip_prefix(ROOT)?;
     let refusal = |status, sentence: &str| Some(Err((status, ControlAnswer::text(None, sentence))));
     if let Peer::Local(uid) = peer {
-        refuse(shared, &uid.map_or_else(|| "a user that the kernel does not name".to_owned(), |uid| format!("user {uid}")));
-        return refusal(403, "orders are taken from root and from portcullis' own user");
+        refuse(shared, &uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}")));
+        return refusal(403, "control requests are accepted only from root and portcullis' own user");
     }
-    // The cookie of a browser shows details, and gives no orders.
+    // The cookie of a browser shows details, but does not allow control requests.
     if has_token(&shared.plan) && !bears_token(&shared.plan, request.headers()) {
-        refuse(shared, "somebody without the token of [health]");
-        return refusal(403, "orders need the token of [health]");
+        refuse(shared, "a client without the token of [health]");
+        return refusal(403, "control requests need the token of [health]");
     }
     if request.method() != hyper::Method::POST {
-        return refusal(405, "orders are given by POST");
+        return refusal(405, "control requests use POST");
     }
     Some(Ok(Ordered { kind: OrderKind::of(target), under_way: controller(target.to_owned()) }))
 }
 
-/// The answer where there is no [room](OrderLimits): nothing was ordered.
+/// The response if there is no free [slot](OrderLimits): nothing was done.
 pub(super) fn too_many() -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
-    let sentence = "too many orders are waited for already; nothing was ordered, try again once they are done";
+    let sentence = "too many requests are already waited for; nothing was done, try again later";
     response(503, ControlAnswer::text(Some(Exit::Unavailable), sentence))
 }
 
-/// Says it in the log, once a second at most.
+/// Logs it, at most once a second.
 fn refuse(shared: &Shared, who: &str) {
     let second = Moment::now().mono.as_secs() + 1;
     if shared.refused.swap(second, Ordering::Relaxed) != second {
-        warn!("refused an order of {who} on the unix socket");
+        warn!("refused a control request of {who} on the unix socket");
     }
 }
 
 /// A JSON document with this status.
 pub(super) fn response(status: u16, body: String) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
-    let mut response = head(status, JSON, body.len());
+    let mut head = head(status, JSON, body.len());
     if status == 405 {
-        response = response.header(header::ALLOW, HeaderValue::from_static("POST"));
+        head.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
-    response.body(Full::from(body))
+    super::response(status, head, Full::from(body))
 }
 
 #[cfg(test)]

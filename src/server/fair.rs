@@ -1,4 +1,5 @@
-//! Fair shares of the thread that answers: one answer a connection a turn, half of the time for long answers, none for who does not read.
+//! Fair shares of the serving thread: one response per connection and turn, half of the time for long responses, none for clients that do
+//! not read.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,36 +14,41 @@ use tokio::time::{Sleep, sleep};
 use crate::clock::Moment;
 use crate::hooked_stream::{HookedStream, StreamHook};
 
-/// How long a peer may take nothing of an answer.
+/// How long a peer may read nothing of a response.
 pub(super) const UNREAD: Duration = Duration::from_secs(5);
 
-/// What long answers may have used ahead of their share.
+/// How much time long responses may use in advance.
 const AHEAD: Duration = Duration::from_millis(50);
 
-/// The time of the thread that long answers take: half of it.
+/// The share of long responses: half of the thread's time.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    /// When all that was used is paid for, in nanoseconds of [`Moment::mono`].
+    /// When the used time is compensated, in nanoseconds of [`Moment::mono`].
     paid: AtomicU64,
 }
 
 impl Budget {
-    /// Counts time that a long answer has used.
+    /// Counts the time of a long response.
     pub(super) fn use_up(&self, used: Duration, now: Moment) {
         let paid = Duration::from_nanos(self.paid.load(Ordering::Relaxed)).max(now.mono.saturating_sub(AHEAD));
         self.paid.store((paid + used * 2).as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// How long the next long answer has to wait.
+    /// Whether the next long response does not have to wait.
+    pub(super) fn is_paid(&self, now: Moment) -> bool {
+        self.wait(now).is_zero()
+    }
+
+    /// How long the next long response has to wait.
     pub(super) fn wait(&self, now: Moment) -> Duration {
         Duration::from_nanos(self.paid.load(Ordering::Relaxed)).saturating_sub(now.mono)
     }
 }
 
-/// A connection whose writes fail once its peer has taken nothing for [`UNREAD`].
+/// A connection whose writes fail once its peer has read nothing for [`UNREAD`].
 pub(super) type Impatient<S> = HookedStream<S, Patience>;
 
-/// How long a peer has taken nothing.
+/// How long a peer has read nothing.
 #[derive(Debug, Default)]
 pub(super) struct Patience(Option<Pin<Box<Sleep>>>);
 
@@ -54,7 +60,7 @@ impl<S: AsFd> StreamHook<S> for Patience {
         }
         let stalled = self.0.get_or_insert_with(|| Box::pin(sleep(UNREAD)));
         ready!(stalled.as_mut().poll(context));
-        // What the peer does not read is thrown away with the connection; the kernel would keep it for minutes.
+        // Unread data is dropped with the connection; otherwise the kernel would keep it for minutes.
         let _ = setsockopt(stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -65,7 +71,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_for_five_seconds_is_cut_and_who_takes_little_is_not() {
+    async fn a_client_that_reads_nothing_for_five_seconds_is_cut_and_a_slow_one_is_not() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
         let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();

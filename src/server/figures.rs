@@ -1,4 +1,4 @@
-//! What the server measures of itself: its answers, and what the kernel says of this process.
+//! The metrics of the server itself: its responses, and the kernel's data about this process.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,21 +13,21 @@ use crate::clock::Moment;
 use crate::view::figures::{Figures, ProcessFigures, RequestCounts};
 
 thread_local! {
-    // The thread that serves is the only one that counts and reads; a server that is started again after a panic goes on counting.
+    // Only the serving thread counts and reads; after a panic the restarted server continues counting.
     static REQUESTS: RefCell<RequestCounts> = RefCell::default();
 }
 
-/// Counts one answer.
+/// Counts one response.
 pub(super) fn observe(route: &'static str, method: &str, status: u16, took: Duration) {
     REQUESTS.with_borrow_mut(|requests| requests.observe(route, method, status, took));
 }
 
-/// Everything as it is now; `longest_turn` is the loop's.
+/// The current metrics; `longest_turn` is that of the main loop.
 pub(super) fn figures(longest_turn: Duration) -> Figures {
     Figures { requests: REQUESTS.with_borrow(Clone::clone), process: process(), longest_turn }
 }
 
-/// What the kernel tells of this process, by calls where there are any: a file of `/proc` costs it ten times as much. None without a
+/// The kernel's data about this process, by system calls if possible, because a file in `/proc` costs ten times as much. None without
 /// `/proc`.
 fn process() -> Option<ProcessFigures> {
     static STARTED: OnceLock<Option<Duration>> = OnceLock::new();
@@ -37,7 +37,7 @@ fn process() -> Option<ProcessFigures> {
     let (virtual_memory, resident_memory) = (pages.next()? * page, pages.next()? * page);
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    // Since Linux 6.2 its length is how many there are; before, it has none, and reading it opens one more.
+    // Since Linux 6.2 its size is the number of descriptors; before that it is counted, without the one that is opened for reading.
     let files = Path::new("/proc/self/fd");
     let open_files = match files.metadata().ok()?.len() {
         0 => (files.read_dir().ok()?.count() as u64).saturating_sub(1),
@@ -53,10 +53,10 @@ fn process() -> Option<ProcessFigures> {
     })
 }
 
-/// When this process began, since the epoch (`proc_pid_stat(5)`, field 22).
+/// The start of this process, since the epoch (`proc_pid_stat(5)`, field 22).
 fn started() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the name in parentheses and may hold anything; what follows begins with the third.
+    // The second field, the name in parentheses, may contain anything; the rest begins with the third.
     let ticked = stat.rsplit_once(')')?.1.split_whitespace().nth(22 - 3)?.parse::<u64>().ok()?;
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u32::try_from(ticks).ok())?;
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_tells_of_this_process() {
+    fn the_kernel_reports_the_figures_of_this_process() {
         let figures = process().unwrap();
         assert!(figures.open_files >= 3 && figures.most_files >= figures.open_files, "{figures:?}");
         assert!(figures.resident_memory > 100_000 && figures.virtual_memory >= figures.resident_memory, "{figures:?}");

@@ -1,4 +1,4 @@
-//! Whom a request is addressed to: exactly one host (RFC 9112, 3.2), and one of those that the configuration names where it names some.
+//! The host of a request: exactly one (RFC 9112, 3.2), and an allowed one if the configuration has `hosts`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -6,30 +6,30 @@ use hyper::Version;
 use hyper::header::{self, HeaderValue};
 use hyper::http::uri::Authority;
 
-/// The status of a request that is not for this server; none where it is.
+/// The status for a request that is not for this server; none if it is.
 pub(super) fn refusal<B>(request: &hyper::Request<B>, hosts: &[String]) -> Option<(u16, &'static str)> {
     let mut named = request.headers().get_all(header::HOST).iter();
     let (host, more) = (named.next(), named.next().is_some());
     if more || (host.is_none() && request.version() >= Version::HTTP_11) {
-        return Some((400, "exactly one Host is wanted\n"));
+        return Some((400, "exactly one Host header is required\n"));
     }
     let authority = match host.map(HeaderValue::as_bytes) {
-        // An empty one is that of a target without authority (RFC 9110, 7.2).
+        // Empty for a target without authority (RFC 9110, 7.2).
         None | Some(b"") => None,
         Some(host) => match Authority::try_from(host) {
             Ok(authority) if !authority.as_str().contains('@') => Some(authority),
-            _ => return Some((400, "the Host is none\n")),
+            _ => return Some((400, "the Host header is empty\n")),
         },
     };
     if hosts.is_empty() {
         return None;
     }
-    // The authority of an absolute target wins over the header (RFC 9112, 3.2.2).
+    // The authority of an absolute target overrides the header (RFC 9112, 3.2.2).
     let name = request.uri().authority().or(authority.as_ref()).map(Authority::host).unwrap_or_default();
-    (!is_meant(name, hosts)).then_some((421, "not the host that is answered for: see `hosts` in [health]\n"))
+    (!is_meant(name, hosts)).then_some((421, "this host name is not allowed: see `hosts` in [health]\n"))
 }
 
-/// Whether `name` is one of `hosts`. An address always is: no web page can have a name resolve to one that stands in its own Host.
+/// Whether `name` is allowed. IP addresses always are: a DNS rebinding attack needs a name in its Host header.
 fn is_meant(name: &str, hosts: &[String]) -> bool {
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     let is_address = bare.map_or_else(|| name.parse::<IpAddr>().is_ok(), |name| name.parse::<Ipv6Addr>().is_ok());

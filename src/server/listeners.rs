@@ -1,4 +1,4 @@
-//! The sockets that health questions come in on, bound before anything else begins.
+//! The sockets of the health endpoint, bound before anything else begins.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -20,16 +20,16 @@ use super::own;
 use crate::plan::{HealthPlan, SocketName};
 use crate::sys::peer::Peer;
 
-/// How often the lock of a directory is tried, and the pause between two tries.
+/// How often the lock of a directory is tried, and the pause between two attempts.
 const TRIES: u32 = 25;
 const PAUSE: Duration = Duration::from_millis(20);
-/// How often a name that was asked for is tried, and the pause between two tries.
+/// How often a requested name is tried, and the pause between two attempts.
 const YIELD_TRIES: u32 = 50;
 const YIELD_PAUSE: Duration = Duration::from_millis(5);
 
-/// A health listener that could not be bound, in one sentence that names every address that was tried.
+/// A health listener that could not be bound; the sentence names all tried addresses.
 #[derive(Debug, thiserror::Error)]
-#[error("listening for health questions failed: {0}")]
+#[error("listening for health requests failed: {0}")]
 pub struct BindError(String);
 
 /// The bound sockets of one run.
@@ -38,18 +38,18 @@ pub struct Listeners {
     tcp: Vec<TcpListener>,
     unix: Option<UnixListener>,
     file: Option<Lying>,
-    /// What could not be bound, where the run goes on without it.
+    /// The listeners that could not be bound, if the run continues without them.
     missing: Vec<BindError>,
 }
 
-/// The file of a unix socket with a path: removed when this is dropped, unless another one lies in its place by then.
+/// The file of a unix socket with a path: removed on drop, unless another file has replaced it.
 #[derive(Debug)]
 pub struct SocketFile(Lying);
 
 #[derive(Clone, Debug)]
 struct Lying {
     path: PathBuf,
-    /// Device, inode and when it was made: a number is given anew once its file is gone.
+    /// Device, inode and creation time, because inode numbers are reused.
     number: (u64, u64, i64, i64),
 }
 
@@ -72,10 +72,10 @@ fn number(path: &Path) -> Option<(u64, u64, i64, i64)> {
 }
 
 impl Listeners {
-    /// Binds everything that the plan names, and where it does not require all of it, what can be [bound](Self::missing).
+    /// Binds all listeners of the plan; if they are not required, [as many as possible](Self::missing).
     ///
-    /// A path gets mode 0600; a socket that lies there already and that nobody listens on is replaced. The file stays until whoever
-    /// took [it](Self::file) lets go of it.
+    /// A path gets mode 0600; an existing socket without a listener is replaced. The file stays until the owner of [it](Self::file) drops
+    /// it.
     pub fn bind(plan: &HealthPlan) -> Result<Self, BindError> {
         let (mut tcp, mut unix, mut missing) = (Vec::new(), None, Vec::new());
         let mut lacking = |failure| {
@@ -102,19 +102,19 @@ impl Listeners {
         Ok(Self { tcp, unix, file, missing })
     }
 
-    /// What could not be bound and is done without.
+    /// The listeners that could not be bound.
     pub fn missing(&self) -> &[BindError] {
         &self.missing
     }
 
-    /// The same sockets once more, to serve again from after a panic.
+    /// Duplicates the sockets, to serve again after a panic.
     pub fn try_clone(&self) -> io::Result<Self> {
         let tcp = self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
         let unix = self.unix.as_ref().map(UnixListener::try_clone).transpose()?;
         Ok(Self { tcp, unix, file: self.file.clone(), missing: Vec::new() })
     }
 
-    /// The unix socket's file, for whoever sees the end of the run; none without a path.
+    /// The unix socket's file, for the end of the run; none without a path.
     pub fn file(&self) -> Option<SocketFile> {
         self.file.clone().map(SocketFile)
     }
@@ -129,7 +129,7 @@ impl Listeners {
         self.tcp.iter().filter_map(|tcp| tcp.local_addr().ok()).collect()
     }
 
-    /// Hands the sockets to the runtime in whose context this is called.
+    /// Passes the sockets to the current runtime.
     pub(super) fn into_tokio(self) -> io::Result<(Vec<tokio::net::TcpListener>, Option<tokio::net::UnixListener>)> {
         let tcp = self.tcp.into_iter().map(|tcp| tcp.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(tcp)));
         let tcp = tcp.collect::<io::Result<_>>()?;
@@ -142,7 +142,7 @@ impl Listeners {
 fn bind_tcp(addresses: &[SocketAddr]) -> Result<TcpListener, BindError> {
     let mut failures = String::new();
     for address in addresses {
-        // The standard library sets SO_REUSEADDR, so that connections in TIME_WAIT do not keep a successor out.
+        // The standard library sets SO_REUSEADDR, so that connections in TIME_WAIT do not block the next start.
         match TcpListener::bind(address) {
             Ok(listener) => {
                 widen(&listener);
@@ -154,14 +154,14 @@ fn bind_tcp(addresses: &[SocketAddr]) -> Result<TcpListener, BindError> {
         }
     }
     Err(BindError(format!(
-        "{failures}check that the address is this host's and that no other process has the port, or set another with PORTCULLIS_HEALTH__LISTEN"
+        "{failures}check that the address belongs to this host and that no other process uses the port, or set another with PORTCULLIS_HEALTH__LISTEN"
     )))
 }
 
-/// Lets the queue be as long as the kernel allows in place of the standard library's 128: in a flood the kernel drops what does
-/// not fit, and who asks then waits a second for its next try.
+/// Makes the accept queue as long as the kernel allows, instead of the standard library's 128: in a flood the kernel drops connections that
+/// do not fit, and their clients wait a second before the next attempt.
 fn widen(listener: &impl AsFd) {
-    // It listens already; a failure leaves it with the shorter queue.
+    // It already listens; after a failure it keeps the shorter queue.
     let _ = listen(listener, Backlog::MAXALLOWABLE);
 }
 
@@ -178,7 +178,7 @@ fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
             && let Some(holder) = holder(name)
         {
             return BindError(format!(
-                "{name}: {holder} listens there already, check whether that is another portcullis, or set another with PORTCULLIS_HEALTH__SOCKET"
+                "{name}: {holder} already listens there, check whether that is another portcullis, or set another with PORTCULLIS_HEALTH__SOCKET"
             ));
         }
         let is_file = matches!(name, SocketName::Path(path) if !is_socket(path));
@@ -187,24 +187,24 @@ fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
     })
 }
 
-/// Who listens on a name that is taken; none where nobody does, or does not accept.
+/// The holder of a name in use; none if no process listens, or it does not accept.
 fn holder(name: &SocketName) -> Option<Peer> {
     let address = match name {
         SocketName::Abstract(name) => UnixAddr::new_abstract(name.as_bytes()),
         SocketName::Path(path) => UnixAddr::new(path),
     };
-    // Without blocking: one whose queue is full is told without its name.
+    // Non-blocking: a holder with a full queue stays unknown.
     let asking = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None).ok()?;
     connect(asking.as_raw_fd(), &address.ok()?).ok()?;
     Peer::of(&asking)
 }
 
-/// A name that a command of one's own has is asked for: a shell must not keep a service from starting.
+/// Requests a name that an ad-hoc command holds: a shell must not prevent a service from starting.
 fn bind_abstract(name: &str) -> io::Result<UnixListener> {
     let bind = || UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
     let mut bound = bind();
     let in_use = |bound: &io::Result<UnixListener>| bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
-    if in_use(&bound) && own::ask_to_yield(name) {
+    if in_use(&bound) && own::request_yield(name) {
         for _ in 0..YIELD_TRIES {
             bound = bind();
             if !in_use(&bound) {
@@ -216,14 +216,14 @@ fn bind_abstract(name: &str) -> io::Result<UnixListener> {
     bound
 }
 
-/// What to look at when a unix socket could not be bound; `is_file` where something else may have its path.
+/// What to check if a unix socket could not be bound; `is_file` if another file may have its path.
 const fn advice(kind: io::ErrorKind, is_file: bool) -> &'static str {
     match kind {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "check that its directory is there",
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "check that its directory exists",
         io::ErrorKind::PermissionDenied => "check that this user may write to its directory",
         io::ErrorKind::ReadOnlyFilesystem => "its directory is on a read-only file system",
-        // ENAMETOOLONG: the kernel's sockaddr_un has room for so many, and the zero at the end.
-        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => "at most 107 bytes are wanted",
+        // ENAMETOOLONG: the limit of the kernel's sockaddr_un, without the final NUL.
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => "at most 107 bytes are allowed",
         _ if is_file => "check that no other file has this name",
         _ => "check that no other portcullis has this name",
     }
@@ -233,8 +233,8 @@ fn is_socket(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())
 }
 
-/// Keeps others that start in the same directory away while a stale socket is looked at and replaced: two that found the same one
-/// stale would otherwise remove each other's. Who cannot have it within a moment goes on, because anybody may hold such a lock.
+/// Locks the directory while a stale socket is examined and replaced: otherwise two starts that find the same stale one could remove each
+/// other's socket. Without the lock after a moment it continues, because any process may hold such a lock.
 fn turn(path: &Path) -> Option<Flock<File>> {
     let mut directory = File::open(path.parent()?).ok()?;
     for _ in 0..TRIES {
@@ -247,12 +247,12 @@ fn turn(path: &Path) -> Option<Flock<File>> {
     None
 }
 
-/// Removes a socket that nobody listens on; anything else stays, and the bind fails over it.
+/// Removes a socket without a listener; anything else stays, and the bind fails.
 fn remove_stale(path: &Path) -> io::Result<()> {
     if is_socket(path) && is_refused(path)? { std::fs::remove_file(path) } else { Ok(()) }
 }
 
-/// Whether nobody listens on a socket. Who listens and accepts nobody would keep a blocking `connect(2)` waiting for ever.
+/// Whether a socket has no listener. It does not block: a listener that never accepts would block `connect(2)` forever.
 fn is_refused(path: &Path) -> io::Result<bool> {
     let asking = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     Ok(connect(asking.as_raw_fd(), &UnixAddr::new(path)?) == Err(Errno::ECONNREFUSED))
@@ -305,18 +305,18 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_cannot_be_bound_is_told_with_what_to_check() {
+    fn a_socket_that_cannot_be_bound_is_reported_with_advice() {
         let dir = std::env::temp_dir().join(format!("portcullis-listeners-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let name = |path: &str| SocketName::Path(dir.join(path));
         let taken = SocketName::Abstract(format!("portcullis-listeners-{}", std::process::id()));
         std::fs::write(dir.join("file"), "").unwrap();
         let _held = (bind_unix(&name("held")).unwrap(), bind_unix(&taken).unwrap());
-        let own = format!("user {} (process {}) listens there already", nix::unistd::geteuid(), std::process::id());
+        let own = format!("user {} (process {}) already listens there", nix::unistd::geteuid(), std::process::id());
         for (name, advice) in [
-            (name("missing/x.sock"), "check that its directory is there"),
-            (name("file/x.sock"), "check that its directory is there"),
-            (name(&"long".repeat(50)), "at most 107 bytes are wanted"),
+            (name("missing/x.sock"), "check that its directory exists"),
+            (name("file/x.sock"), "check that its directory exists"),
+            (name(&"long".repeat(50)), "at most 107 bytes are allowed"),
             (name("file"), "check that no other file has this name"),
             (name("held"), own.as_str()),
             (taken, own.as_str()),

@@ -1,8 +1,8 @@
-//! Tells `healthcheck` that a command of one's own runs, on the unix socket alone.
+//! Reports to `healthcheck` that an ad-hoc command runs, only on the unix socket.
 //!
-//! The socket is the service's, so that nothing can be asked in the wrong place: while a service lives it has the name, and a command
-//! of one's own beside it (`docker exec`) does without. Where a service starts after it in the same network namespace, the name is
-//! given up on request, so that a shell never keeps a service from starting.
+//! The socket name belongs to the service: while a service runs it has the name, and an ad-hoc command beside it (`docker exec`) has no
+//! socket. If a service starts later in the same network namespace, the ad-hoc command releases the name on request, so that a shell never
+//! prevents a service from starting.
 
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -14,22 +14,22 @@ use crate::sys;
 use crate::sys::peer::{Peer, Trust};
 use crate::view::own;
 
-/// How long one question may take, from its first byte to its last.
+/// How long one request may take in total.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Bytes of a question that are read.
+/// The maximum number of bytes of a request.
 const LONGEST: usize = 1024;
 
-/// The pause after a failed accept: where files have run out, accepting again at once would only burn time.
+/// The pause after a failed accept: without free descriptors, accepting again at once would only waste time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Asks for the name.
+/// The request for the name.
 const YIELD: &[u8] = b"POST /yield HTTP/1.1\r\nHost: portcullis\r\nConnection: close\r\n\r\n";
 
-/// Answers on a thread of its own until the process ends or the name is asked for.
+/// Serves on a separate thread until the process ends or the name is requested.
 ///
 /// # Errors
-/// There is no room for a thread.
+/// The thread cannot be created.
 pub fn start(listener: UnixListener, program: &str) -> io::Result<()> {
     let body = own::render(program);
     let head = format!(
@@ -51,7 +51,7 @@ pub fn start(listener: UnixListener, program: &str) -> io::Result<()> {
     })
 }
 
-/// Answers one question; true where it asks for the name and may.
+/// Answers one request; true if it is an authorized request for the name.
 fn converse(mut stream: UnixStream, answer: &str) -> bool {
     let end = Moment::now().after(PATIENCE);
     let mut question = Vec::new();
@@ -75,14 +75,14 @@ fn converse(mut stream: UnixStream, answer: &str) -> bool {
     false
 }
 
-/// Asks whoever has this abstract name to give it up; whether it was a command of one's own, which does.
-pub(super) fn ask_to_yield(name: &str) -> bool {
+/// Requests this abstract name from its holder; returns whether that was an ad-hoc command, which releases it.
+pub(super) fn request_yield(name: &str) -> bool {
     let connected = SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
     let Ok(mut stream) = connected else { return false };
     let timeout = Some(PATIENCE);
     if stream.set_read_timeout(timeout).is_err() || stream.set_write_timeout(timeout).is_err() || stream.write_all(YIELD).is_err() {
         return false;
     }
-    // A service answers; a command of one's own closes without a word.
+    // A service responds; an ad-hoc command closes the connection without a response.
     matches!(stream.read(&mut [0; 1]), Ok(0))
 }

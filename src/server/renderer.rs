@@ -1,4 +1,4 @@
-//! The thread that renders long answers, so that no probe waits for one; it works a quarter of the time at most.
+//! The thread that renders long responses, so that no probe waits for one; it works at most a quarter of the time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,16 +16,17 @@ use crate::sys;
 use crate::view::figures::Figures;
 use crate::view::{DetailAccess, Request};
 
-/// How long it rests for each moment of work; who asks meanwhile shares the next rendering.
+/// How long it rests in relation to its work; requests meanwhile share the next rendering.
 const REST: u32 = 3;
 
-/// The longest rest, and the shortest that is taken by itself.
+/// The longest rest, and the shortest one that is not skipped.
 const RESTS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 
-/// Questions that wait, of trusted peers and of all others: as many as there may be connections, and those whose asker has just gone.
+/// The maximum number of queued requests, of trusted peers and of all others: the number of possible connections, and some that have just
+/// disconnected.
 const MOST_WAITING: usize = 256;
 
-/// A question for a long answer.
+/// A request for a long response.
 pub(super) struct RenderRequest {
     pub(super) path: String,
     pub(super) query: String,
@@ -36,7 +37,7 @@ pub(super) struct RenderRequest {
     pub(super) figures: Option<Figures>,
 }
 
-/// The way to the thread, which begins with the first question and ends with this.
+/// The handle of the thread, which starts with the first request and ends when this is dropped.
 pub(super) struct Renderer {
     desk: Arc<RenderQueue>,
     published: Arc<Published>,
@@ -61,7 +62,7 @@ impl Renderer {
         Self { desk: Arc::default(), published }
     }
 
-    /// The answer; none when too many wait already, or when there is no thread for it.
+    /// The response; none if too many requests are queued, or without a thread.
     pub(super) async fn render(&self, question: RenderRequest, trusted: bool) -> Option<SharedResponse> {
         let (reply, answer) = oneshot::channel();
         {
@@ -100,7 +101,7 @@ impl Drop for Renderer {
     }
 }
 
-/// However the thread ends, nobody waits for it any more, and the next question starts another.
+/// When the thread ends, all waiting requests fail, and the next request starts another thread.
 struct Closing(Arc<RenderQueue>);
 
 impl Drop for Closing {
@@ -117,7 +118,7 @@ impl RenderQueue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next question: one of a trusted peer at once, any other one once the rest is over. None at the end.
+    /// The next request: of a trusted peer at once, any other one after the rest. None at the end.
     fn next(&self, rested: Duration) -> Option<(RenderRequest, oneshot::Sender<SharedResponse>)> {
         let mut waiting = self.waiting();
         loop {
@@ -168,7 +169,7 @@ fn work(desk: &RenderQueue, published: &Published) {
     }
 }
 
-/// What this thread has used of a processor; zero where the kernel does not say.
+/// The processor time of this thread; zero if unknown.
 fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }

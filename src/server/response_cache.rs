@@ -1,28 +1,30 @@
-//! Answers that are rendered once and told to everybody who may share them, within a bounded memory.
+//! Responses that are rendered once and shared, within bounded memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::task::AbortHandle;
 
 use crate::state::snapshot::{Look, Snapshot};
 use crate::view::{self, Canonical, Request, Response};
 
-/// How old the ages in a kept answer may be: within it an answer is told again as long as the snapshot is the same.
+/// How long a cached response may be used again while the snapshot is the same.
 const LONGEST_AGE: Duration = Duration::from_secs(1);
 
-/// Answers that are kept for whoever asks next.
+/// The maximum number of cached responses.
 const MOST_KEPT: usize = 32;
 
-/// Their bytes together.
+/// Their maximum total size in bytes.
 const MOST_KEPT_BYTES: usize = 5 << 19;
 
-/// Bytes of all answers that are kept or still being read.
+/// The maximum size of all responses that are cached or still being sent.
 const MOST_BYTES: usize = 5 << 20;
 
-/// One rendered text, shared by all that read it.
+/// One rendered text, shared by all connections that read it.
 #[derive(Debug, Default)]
 pub(super) struct SharedText {
     text: Box<str>,
@@ -34,7 +36,7 @@ impl SharedText {
         self.text.as_bytes()
     }
 
-    /// Counts a connection in that reads this text, until it [leaves](Self::leave) with the number that this yields.
+    /// Registers a connection that reads this text, until it [leaves](Self::leave) with the returned number.
     pub(super) fn join(&self, connection: AbortHandle) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -56,60 +58,88 @@ impl SharedText {
     }
 }
 
-/// An answer, cheap to clone.
+/// When a response was rendered, and from which snapshot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    sequence: u64,
+    given_up: bool,
+    at: Duration,
+}
+
+impl Stamp {
+    fn new(snapshot: &Snapshot, look: Look) -> Self {
+        Self { sequence: snapshot.sequence, given_up: look.given_up, at: look.now.mono }
+    }
+
+    /// Whether the response may be sent again.
+    pub(super) fn holds(&self, snapshot: &Snapshot, look: Look) -> bool {
+        self.is_young(look) && self.sequence == snapshot.sequence && self.given_up == look.given_up
+    }
+
+    fn is_young(&self, look: Look) -> bool {
+        look.now.mono.saturating_sub(self.at) < LONGEST_AGE
+    }
+}
+
+/// A response, cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct SharedResponse {
     pub(super) status: u16,
-    pub(super) content_type: &'static str,
-    pub(super) headers: Vec<(&'static str, &'static str)>,
+    /// Made once, because a table of headers costs as much as the rest of a short response.
+    pub(super) head: Arc<HeaderMap>,
     pub(super) text: Arc<SharedText>,
+    /// None for a response that depends on no snapshot.
+    pub(super) rendered: Option<Stamp>,
 }
 
 impl From<Response> for SharedResponse {
     fn from(response: Response) -> Self {
         let Response { status, content_type, headers, body } = response;
-        Self { status, content_type, headers, text: Arc::new(SharedText { text: body.into_boxed_str(), readers: Mutex::default() }) }
+        let mut head = super::head(status, content_type, body.len());
+        for (name, value) in headers {
+            head.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let text = SharedText { text: body.into_boxed_str(), readers: Mutex::default() };
+        Self { status, head: Arc::new(head), text: Arc::new(text), rendered: None }
     }
 }
 
-/// Kept answers, the ones rendered the longest ago first.
+/// Cached responses, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct ResponseCache {
     kept: Vec<Kept>,
-    /// Every long text that was rendered here and may still be read.
+    /// All long texts that may still be read.
     living: Vec<Weak<SharedText>>,
 }
 
 #[derive(Debug)]
 struct Kept {
     key: Canonical,
-    sequence: u64,
-    given_up: bool,
-    at: Duration,
+    stamp: Stamp,
     answer: SharedResponse,
 }
 
 impl ResponseCache {
-    /// The answer to `request`, rendered at most once for a snapshot and a canonical form, and at least once in [`LONGEST_AGE`].
+    /// The response to `request`, rendered at most once for a snapshot and a canonical form, and again after [`LONGEST_AGE`].
     pub(super) fn answer(&mut self, snapshot: &Snapshot, look: Look, request: &Request<'_>) -> SharedResponse {
         let key = Canonical::of(request);
         let found = key.as_ref().and_then(|key| self.kept.iter().find(|kept| kept.key == *key));
         if let Some(kept) = found
-            && look.now.mono.saturating_sub(kept.at) < LONGEST_AGE
-            // Where slow readers hold the memory, another text has to wait; nobody is told of what is older than a second.
-            && ((kept.sequence == snapshot.sequence && kept.given_up == look.given_up) || self.is_crowded(kept.answer.text.bytes().len()))
+            // If slow readers use up the memory, a new text has to wait; no response is older than a second.
+            && (kept.stamp.holds(snapshot, look) || (kept.stamp.is_young(look) && self.is_crowded(kept.answer.text.bytes().len())))
         {
             return kept.answer.clone();
         }
-        // What is rendered is the canonical form, so that an answer cannot depend on what its key does not hold.
+        // The canonical form is rendered, so that a response cannot depend on anything outside its key.
         let get = key.as_ref().map_or(*request, |key| Request { figures: request.figures, ..key.request() });
         let rendered = catch_unwind(AssertUnwindSafe(|| view::find(snapshot, look, &get)));
-        let failed = || Response::new(500, view::TEXT, "the answer could not be composed; see the log\n".to_owned());
-        let answer = SharedResponse::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
+        let failed = || Response::new(500, view::TEXT, "the response could not be composed; see the log\n".to_owned());
+        let mut answer = SharedResponse::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
         if let Some(key) = key.filter(|_| answer.status != 404) {
             self.kept.retain(|kept| kept.key != key);
-            let (sequence, given_up, at) = (snapshot.sequence, look.given_up, look.now.mono);
-            self.kept.push(Kept { key, sequence, given_up, at, answer: answer.clone() });
+            let stamp = Stamp::new(snapshot, look);
+            answer.rendered = Some(stamp);
+            self.kept.push(Kept { key, stamp, answer: answer.clone() });
             self.forget();
         }
         self.living.push(Arc::downgrade(&answer.text));
@@ -130,13 +160,13 @@ impl ResponseCache {
         });
     }
 
-    /// Whether a further text of this length would have others cut.
+    /// Whether a further text of this length would close other connections.
     fn is_crowded(&self, length: usize) -> bool {
         let living: usize = self.living.iter().filter_map(Weak::upgrade).map(|text| text.bytes().len()).sum();
         living + length > MOST_BYTES
     }
 
-    /// Whoever still reads the oldest answers makes room for those that are kept.
+    /// Closes the connections that still read the oldest responses, to make space for the cached ones.
     fn make_room(&mut self) {
         self.living.retain(|text| text.strong_count() > 0);
         let living: Vec<Arc<SharedText>> = self.living.iter().filter_map(Weak::upgrade).collect();
@@ -190,7 +220,7 @@ mod tests {
         }
         snapshot.sequence += 1;
         let second = answers.answer(&snapshot, look, &get("/status?verbose", false)).text;
-        assert!(!Arc::ptr_eq(&first, &second), "a new snapshot is told at once");
+        assert!(!Arc::ptr_eq(&first, &second), "a new snapshot is rendered at once");
         let mut after = |time| {
             let look = Look::fresh(look.now.after(time));
             Arc::ptr_eq(&second, &answers.answer(&snapshot, look, &get("/status?verbose", false)).text)
@@ -199,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_only_so_much_is_kept() {
+    fn whatever_is_requested_only_so_much_is_kept() {
         let (snapshot, look) = run();
         let mut answers = ResponseCache::default();
         for number in 0..1000 {
@@ -219,7 +249,7 @@ mod tests {
         snapshot.service.name = "x".repeat(MOST_BYTES / 4);
         let mut readers = Vec::new();
         for second in 0..8 {
-            // Rendered anew although there is no room: the kept one is a second old.
+            // Rendered again although there is no space: the cached one is a second old.
             let look = Look::fresh(look.now.after(LONGEST_AGE * second));
             let text = answers.answer(&snapshot, look, &get("/status?verbose", false)).text;
             let reader = Arc::clone(&text);

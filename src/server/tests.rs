@@ -1,4 +1,4 @@
-//! The server asked over real sockets.
+//! Requests to the server over real sockets.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,10 +19,10 @@ use crate::secret::Secret;
 use crate::state::check::Check;
 use crate::state::snapshot::{Phase, Snapshot};
 
-/// Far longer than any answer takes; only a fault waits for it.
+/// Far longer than any response takes; only a failing test waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What only an authorized reader may see.
+/// Data that only an authorized reader may see.
 const WORDS: &str = "WRONGPASS for app on redis:6379";
 
 fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
@@ -86,7 +86,7 @@ fn get(address: SocketAddr, target: &str, headers: &str) -> String {
     exchange(connected(address), &format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"))
 }
 
-/// Reads one answer of known length from a connection that stays open.
+/// Reads one response of known length from a connection that stays open.
 fn read_answer(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\nok") {
@@ -165,12 +165,12 @@ fn a_connection_is_kept_and_answers_come_in_order() {
 }
 
 #[test]
-fn who_says_nothing_makes_room_for_who_asks() {
+fn silent_clients_make_room_for_active_ones() {
     let address = started(plan(&["127.0.0.1:0"], None));
     let mut kept = connected(address);
     let mut silent: Vec<TcpStream> = (0..MOST_CONNECTIONS).map(|_| connected(address)).collect();
     assert!(get(address, "/livez", "").starts_with("HTTP/1.1 200 "));
-    // Two too many: the first ones are closed, the newest stay.
+    // Two too many: the oldest ones are closed, the newest stay.
     assert_eq!(kept.read(&mut [0]).unwrap(), 0);
     assert_eq!(silent.first_mut().unwrap().read(&mut [0]).unwrap(), 0);
     let newest = silent.last_mut().unwrap();
@@ -179,7 +179,7 @@ fn who_says_nothing_makes_room_for_who_asks() {
 }
 
 #[test]
-fn exactly_one_host_is_asked_and_where_some_are_named_one_of_those() {
+fn exactly_one_host_is_probed_and_if_some_are_named_one_of_those() {
     let name = abstract_name("hosts");
     let plan = HealthPlan { hosts: vec!["health.example".to_owned()], ..plan(&["127.0.0.1:0"], Some(name.clone())) };
     let address = started(plan);
@@ -236,7 +236,7 @@ fn details_need_authorization() {
 }
 
 #[test]
-fn details_for_everybody_or_nobody() {
+fn details_for_all_readers_or_none() {
     let always = started(HealthPlan { details: Details::Always, ..plan(&["127.0.0.1:0"], None) });
     assert!(get(always, "/healthz", "").contains(WORDS));
     let never = started(HealthPlan { details: Details::Never, ..plan(&["127.0.0.1:0"], None) });
@@ -246,7 +246,7 @@ fn details_for_everybody_or_nobody() {
 }
 
 #[test]
-fn every_address_that_is_written_is_bound_at_the_first_of_its_own_that_can_be() {
+fn each_item_of_listen_is_bound_at_its_first_free_address() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = holder.local_addr().unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
@@ -266,7 +266,7 @@ fn every_address_that_is_written_is_bound_at_the_first_of_its_own_that_can_be() 
     }
     let one_busy = plan(&["127.0.0.1:0", &busy.to_string()], None);
     let refused = Listeners::bind(&one_busy).unwrap_err().to_string();
-    assert!(refused.starts_with(&format!("listening for health questions failed: {busy}: address in use, ")), "{refused}");
+    assert!(refused.starts_with(&format!("listening for health requests failed: {busy}: address in use, ")), "{refused}");
     let rest = Listeners::bind(&HealthPlan { required: false, ..one_busy }).unwrap();
     assert_eq!((rest.addresses().len(), rest.missing().len()), (1, 1));
     assert!(Listeners::bind(&HealthPlan { required: false, ..plan(&[&busy.to_string()], None) }).is_err());
@@ -281,7 +281,7 @@ fn a_socket_path_is_private_and_a_stale_one_is_replaced() {
     let first = Listeners::bind(&plan).unwrap();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let second = Listeners::bind(&plan).unwrap_err().to_string();
-    let held = format!("(process {}) listens there already", std::process::id());
+    let held = format!("(process {}) already listens there", std::process::id());
     assert!(second.contains(&format!("{}: user ", path.display())) && second.contains(&held), "{second}");
     thread::spawn({
         let plan = Arc::new(plan.clone());
@@ -302,11 +302,11 @@ fn another_file_in_the_sockets_place_is_left_alone() {
 }
 
 #[test]
-fn a_taken_abstract_name_is_named() {
+fn an_abstract_name_in_use_is_reported() {
     let plan = plan(&[], Some(abstract_name("taken")));
     let _first = Listeners::bind(&plan).unwrap();
     let second = Listeners::bind(&plan).unwrap_err().to_string();
-    assert!(second.contains("/taken: user ") && second.contains("listens there already"), "{second}");
+    assert!(second.contains("/taken: user ") && second.contains("already listens there"), "{second}");
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_second_server_takes_over_from_cloned_listeners() {
     let kept = Listeners::bind(&plan).unwrap();
     let address = kept.addresses()[0];
     let broken = kept.try_clone().unwrap();
-    // The first server's thread dies with its runtime; the sockets live on in the clone.
+    // The first server's thread ends with its runtime; the sockets stay open in the clone.
     let died = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async { broken.into_tokio().map(|_| ()).unwrap() });
@@ -327,7 +327,7 @@ fn a_second_server_takes_over_from_cloned_listeners() {
     assert!(get(address, "/livez", "").ends_with("ok"));
 }
 
-/// A unix socket behind which the orders are taken down.
+/// A unix socket behind which the control requests are recorded.
 fn ordered(test: &str) -> (SocketName, std::sync::mpsc::Receiver<String>) {
     let name = abstract_name(test);
     let plan = plan(&["127.0.0.1:0"], Some(name.clone()));
@@ -349,7 +349,7 @@ fn over(name: &SocketName, request: &str) -> String {
 }
 
 #[test]
-fn orders_are_taken_over_the_unix_socket_by_post_and_with_the_token() {
+fn control_requests_are_accepted_over_the_unix_socket_by_post_and_with_the_token() {
     let (name, orders) = ordered("orders");
     let bearer = " HTTP/1.1\r\nAuthorization: Bearer the bearer's token\r\nX: ";
     assert!(over(&name, "POST /control/reload").starts_with("HTTP/1.1 403 "));

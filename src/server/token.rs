@@ -1,8 +1,8 @@
-//! The token in a browser: a form gives it once, and a cookie that is made from it shows details from then on.
+//! The token in a browser: a form sends it once, and a cookie that is derived from it then shows details.
 //!
-//! The cookie is `SameSite=Strict`, so that no other site's page has it sent along, and `HttpOnly`. It is not `Secure`: TLS ends before
-//! portcullis, where it does at all, and a browser drops a `Secure` cookie that comes over plain HTTP. It holds a digest, so that another
-//! service on the same host, whose port a cookie does not know, never gets the token itself; and it gives no orders.
+//! The cookie is `SameSite=Strict`, so that pages of other sites cannot send it, and `HttpOnly`. It is not `Secure`: TLS, if any, ends in
+//! front of portcullis, and a browser drops a `Secure` cookie that arrives over plain HTTP. It contains a digest, because cookies are sent
+//! to all ports of a host, and another service there must not get the token itself. It does not allow control requests.
 
 use std::time::Duration;
 
@@ -33,32 +33,28 @@ const PATIENCE: Duration = HEAD_TIMEOUT;
 
 type Response = Result<hyper::Response<Full<Bytes>>, hyper::http::Error>;
 
-/// Whether the request is for here; only where the page is there, and a token shows anything, is there such a path.
+/// Whether the request is for this path, which exists only with the page and if a token shows anything.
 pub(super) fn is_for<B>(request: &hyper::Request<B>, peer: Peer, shared: &Shared) -> bool {
     let is_there = has_token(&shared.plan) && (peer != Peer::Network || shared.plan.views.has(ViewSwitch::Page));
     is_there && request.uri().path() == PATH && matches!(shared.plan.details, Details::WhenAuthorized)
 }
 
-/// Takes the token from the form: the right one sets the cookie, none removes it, another one is refused.
+/// Handles the form: the right token sets the cookie, an empty one deletes it, a wrong one is refused.
 pub(super) async fn take(request: hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Response {
     let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
     if let Some((status, sentence)) = hosts::refusal(&request, hosts) {
         return answer(status, sentence, None);
     }
     if request.method() != hyper::Method::POST {
-        return answer(
-            405,
-            "the token is sent by POST: use the form of the page\n",
-            Some((header::ALLOW, HeaderValue::from_static("POST"))),
-        );
+        return answer(405, "send the token by POST: use the form of the page\n", Some((header::ALLOW, HeaderValue::from_static("POST"))));
     }
-    // A browser says where a form came from; another site's page has nothing to try here.
+    // Browsers send the origin of a form; pages of other sites are refused.
     let site = request.headers().get(HeaderName::from_static("sec-fetch-site")).map(HeaderValue::as_bytes);
     if !matches!(site, None | Some(b"same-origin" | b"none")) {
         return answer(403, "the form has to come from the page itself\n", None);
     }
     let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), LONGEST_FORM).collect()).await;
-    let Ok(Ok(body)) = body else { return answer(400, "the form is too long, too slow or broken off\n", None) };
+    let Ok(Ok(body)) = body else { return answer(400, "the form is too long, too slow or incomplete\n", None) };
     let body = body.to_bytes();
     let sent = url::form_urlencoded::parse(&body).find(|(key, _)| key == "token").map(|(_, token)| token).unwrap_or_default();
     let token = shared.plan.token.as_ref().map(|token| token.expose().as_bytes()).unwrap_or_default();
@@ -69,33 +65,33 @@ pub(super) async fn take(request: hyper::Request<Incoming>, peer: Peer, shared: 
     } else {
         return answer(403, "this is not the token of [health]; go back and try again\n", None);
     };
-    // Relative, as the cookie's path is: the page may stand below a prefix that a proxy takes away.
+    // Relative, like the cookie's path: a proxy may remove a prefix from the path of the page.
     answer(303, "", Some((header::LOCATION, HeaderValue::from_static("./")))).map(|mut answer| {
         answer.headers_mut().extend(HeaderValue::from_str(&cookie).map(|cookie| (header::SET_COOKIE, cookie)));
         answer
     })
 }
 
-/// Whether the request has the cookie that the right token was exchanged for.
+/// Whether the request has the cookie of the right token.
 pub(super) fn has_cookie(token: Option<&Secret>, headers: &HeaderMap) -> bool {
     let Some(token) = token.filter(|token| !token.is_empty()) else { return false };
     let all = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
     let pairs = all.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let sent = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
-    // One under this path and one under another may both come; more are none of ours.
+    // Cookies of two paths may arrive; more are not from us.
     let wanted = value(token.expose().as_bytes());
     sent.take(2).any(|sent| same(sent.as_bytes(), wanted.as_bytes()))
 }
 
-/// What the cookie holds for this token: it proves that somebody had it, and is not it.
+/// The cookie's value for this token: it proves the token without containing it.
 fn value(token: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::new().chain_update(b"portcullis details\0").chain_update(token).finalize())
 }
 
 fn answer(status: u16, body: &'static str, more: Option<(HeaderName, HeaderValue)>) -> Response {
-    let response = head(status, TEXT, body.len());
-    let response = more.into_iter().fold(response, |response, (name, value)| response.header(name, value));
-    response.body(Full::from(body))
+    let mut head = head(status, TEXT, body.len());
+    head.extend(more);
+    super::response(status, head, Full::from(body))
 }
 
 #[cfg(test)]

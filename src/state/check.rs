@@ -1,4 +1,4 @@
-//! One check: its last records, and what they mean once thresholds and staleness are applied.
+//! One check: its last records, and its state after thresholds and staleness.
 
 pub mod durations;
 pub mod history;
@@ -13,7 +13,7 @@ use crate::plan::{Affects, CheckId, CheckPlan, ModuleId};
 use durations::Durations;
 use history::History;
 
-/// How many records are kept, as ConfigCat Proxy keeps them.
+/// How many records are kept, as in the ConfigCat Proxy.
 pub const RECORDS: usize = 5;
 
 /// Errors in a row from which an up check is shown as degraded (ConfigCat's rule).
@@ -24,17 +24,17 @@ const DEGRADED_AFTER: u32 = 2;
 pub struct Record {
     /// When it ended.
     pub at: Moment,
-    /// What it found; `Ok` when it passed.
+    /// The result; `Ok` if it passed.
     pub kind: ErrorKind,
-    /// What happened within that class.
+    /// The detail within that kind.
     pub detail: Detail,
     /// The details of a failure.
     pub private: Private,
     /// How long it took.
     pub elapsed: Duration,
-    /// What each of several endpoints yielded; empty for a check of one, and once there is a newer record.
+    /// The result of each of several endpoints; empty for a single one, and once there is a newer record.
     pub parts: Vec<EndpointResult>,
-    /// The file system that was looked at, where it was one.
+    /// The examined file system, if it was one.
     pub volume: Option<Volume>,
 }
 
@@ -44,22 +44,22 @@ pub enum Verdict {
     /// No threshold was reached yet.
     #[default]
     Unknown,
-    /// `success_threshold` passes in a row.
+    /// `success_threshold` successes in a row.
     Up,
     /// `failure_threshold` failures in a row.
     Down,
 }
 
-/// What a check is right now.
+/// The current state of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Not decided: nothing was asked yet, or no threshold is reached.
+    /// Undecided: not probed yet, or no threshold is reached.
     Unknown,
-    /// As it should be.
+    /// Good.
     Up,
     /// Up, but the last results were errors.
     Degraded,
-    /// Not usable, or not asked for too long.
+    /// Not usable, or not probed for too long.
     Down,
 }
 
@@ -67,7 +67,7 @@ impl State {
     /// Every state.
     pub const ALL: [Self; 4] = [Self::Unknown, Self::Up, Self::Degraded, Self::Down];
 
-    /// The word for metrics and JSON.
+    /// The name in metrics and JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -77,7 +77,7 @@ impl State {
         }
     }
 
-    /// Whether it may be relied upon.
+    /// Whether it counts as available.
     pub const fn passes(self) -> bool {
         matches!(self, Self::Up | Self::Degraded)
     }
@@ -86,9 +86,9 @@ impl State {
 /// A check with its history.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// Its number among the checks of the plan; none for one that is fed by events.
+    /// Its number among the checks of the plan; none for one that is set by events.
     pub id: Option<CheckId>,
-    /// The module that it is about, if any.
+    /// The module that it belongs to, if any.
     pub module: Option<ModuleId>,
     /// Its name.
     pub name: String,
@@ -98,19 +98,19 @@ pub struct Check {
     pub affects: Affects,
     /// The target without secrets: a detail.
     pub target: String,
-    /// The key that it is asked with, masked: a detail; none where there is none.
+    /// Its API key, masked: a detail; none if there is none.
     pub masked_key: Option<String>,
-    /// Age from which the last result is not believed; none for a check that is fed by events.
+    /// The age from which the last result is stale; none for a check that is set by events.
     pub stale_after: Option<Duration>,
-    /// Failures in a row that make it down.
+    /// Failures in a row until it is down.
     pub failure_threshold: u32,
-    /// Passes in a row that make it up.
+    /// Successes in a row until it is up.
     pub success_threshold: u32,
-    /// The last runs, the oldest first, [`RECORDS`] at most.
+    /// The last runs, the oldest first, at most [`RECORDS`].
     pub records: VecDeque<Record>,
     /// Failures in a row.
     pub failures: u32,
-    /// Passes in a row.
+    /// Successes in a row.
     pub passes: u32,
     /// Whether it ever passed.
     pub ever_passed: bool,
@@ -124,12 +124,12 @@ pub struct Check {
     pub totals: BTreeMap<ErrorKind, u64>,
     /// The last half hour.
     pub history: History,
-    /// How long the runs took that passed, and those that failed.
+    /// How long successful and failed runs took.
     pub durations: [Durations; 2],
 }
 
 impl Check {
-    /// A check of the plan that was never run. A result is stale after two and a half intervals and one timeout.
+    /// A check of the plan that has not run yet. A result is stale after two and a half intervals plus one timeout.
     pub fn new(plan: &CheckPlan) -> Self {
         Self {
             target: plan.target.to_string(),
@@ -141,7 +141,7 @@ impl Check {
         }
     }
 
-    /// A check that is fed by events instead of runs: the first one decides, and it never gets stale.
+    /// A check that is set by events instead of runs: the first event decides, and it never gets stale.
     pub fn event(name: &str, kind: &'static str, affects: Affects) -> Self {
         Self {
             id: None,
@@ -167,7 +167,7 @@ impl Check {
         }
     }
 
-    /// Takes one result in; between the thresholds the old verdict stays (the kubelet's rule).
+    /// Adds one result; between the thresholds the old verdict stays (the kubelet's rule).
     pub fn feed(&mut self, now: Moment, outcome: Outcome) {
         let Reason { kind, detail } = outcome.reason();
         *self.totals.entry(kind).or_default() += 1;
@@ -197,7 +197,7 @@ impl Check {
         if self.records.len() == RECORDS {
             self.records.pop_front();
         }
-        // Nobody asks for the parts of older runs, and a report on many APIs is long.
+        // The parts of older runs are not shown, and a report on many APIs is long.
         if let Some(last) = self.records.back_mut() {
             last.parts = Vec::new();
         }
@@ -211,8 +211,7 @@ impl Check {
         self.kind == "dify"
     }
 
-    /// Whether the configuration names it as a dependency of the service: not the process, a module or a check of one, the heartbeat,
-    /// or a report.
+    /// Whether it is a configured dependency of the service: not the process, a module or a check of one, the heartbeat, or a report.
     pub fn is_dependency(&self) -> bool {
         self.id.is_some() && self.module.is_none() && !self.is_report()
     }
@@ -222,13 +221,13 @@ impl Check {
         self.records.back()
     }
 
-    /// What `kind` means here, as exactly as the newest record says it.
+    /// The reason for `kind`, as exactly as the newest record has it.
     pub fn why(&self, kind: ErrorKind) -> Reason {
         let detail = self.last().filter(|record| record.kind == kind).map_or(Detail::Plain, |record| record.detail);
         Reason { kind, detail }
     }
 
-    /// What the check is at `now`, and why when it is not simply up.
+    /// The state of the check at `now`, and why if it is not simply up.
     pub fn effective(&self, now: Moment) -> (State, ErrorKind) {
         let Some(last) = self.last() else { return (State::Unknown, ErrorKind::Never) };
         if self.stale_after.is_some_and(|limit| now.since(last.at) > limit) {

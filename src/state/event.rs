@@ -1,4 +1,4 @@
-//! What can happen to a run, and what the reducer answers: data, so that every rule can be tested without a clock or a process.
+//! The events of a run and the effects of the reducer, as data, so that every rule can be tested without a clock or a process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,13 @@ use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::{ErrorKind, Outcome};
 pub use crate::plan::CheckId;
-use crate::plan::{ModuleId, Plan, ProcessPlan, StepId};
+use crate::plan::step::ItemPlan;
+use crate::plan::{ModuleId, Plan, StepId};
 
 /// A process that the supervisor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProcessId {
-    /// The process that the mode names.
+    /// The process of the mode.
     Main,
     /// The migration command.
     Migration,
@@ -26,153 +27,164 @@ pub enum ProcessId {
 }
 
 impl ProcessId {
-    /// Whether it is a command that is to end before the start goes on: one of the migration, or of a step.
+    /// Whether it is a command that has to end before the start continues: of the migration, or of a step.
     pub const fn is_one_off(self) -> bool {
         matches!(self, Self::Migration | Self::Step(_))
     }
 }
 
-/// What was found or done for a step, away from the loop.
+/// What is found out away from the loop, because a file system or a command may keep it waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inquiry {
+    /// What there is to do for a step; where that is no command, it is done.
+    Step(StepId),
+    /// Whether the condition of the command of this number of a step holds.
+    Item(StepId, usize),
+    /// Whether the condition of the migration holds.
+    Migration,
+}
+
+/// What was found or done, away from the loop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PreparedStep {
     /// Its condition does not hold.
     Skipped,
-    /// These commands are to be run.
-    Commands(Vec<ProcessPlan>),
-    /// It is done, and what was, in words.
+    /// These commands have to run.
+    Commands(Vec<ItemPlan>),
+    /// It is done, and what was, in words; of a condition: it holds.
     Done(String),
-    /// It goes on: how far it is, in words.
+    /// It continues, with a description of its progress.
     Progress(String),
-    /// It has failed: the code to end with, and why.
+    /// It has failed, with the exit code and the reason.
     Failed(u8, String),
 }
 
-/// What somebody wants of a module.
+/// A control request for a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// It shall run; nothing when it does, or is on its way.
+    /// Start it; does nothing if it runs or is starting.
     Start(ModuleId),
-    /// It shall not run.
+    /// Stop it.
     Stop(ModuleId),
-    /// It shall be stopped, and then started as for the first time.
+    /// Stop it, and then start it as for the first time.
     Restart(ModuleId),
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The run begins.
     Begin,
     /// A check was run.
     Probed(CheckId, Outcome),
-    /// A check was not run, because its peer may not be asked yet; this is what it found at that moment before.
+    /// A check did not run, because its peer may not be probed yet; this is its earlier result.
     Recalled(CheckId, Moment, Outcome),
     /// The startup check of a process was run.
     StartupProbed(ProcessId, Outcome),
     /// News of the migration lock.
     Lock(LockNews),
-    /// There is a process, which does not execute its program yet: until then that program's file may hang.
+    /// A process exists, but does not execute its program yet: reading the program file may block.
     Forked(ProcessId),
     /// A process executes its program.
     Spawned(ProcessId, i32),
-    /// A process could not be started, before or after [`Event::Forked`]: the code to end with, and why.
+    /// A process could not be started, before or after [`Event::Forked`]; with the exit code and the reason.
     SpawnFailed(ProcessId, u8, String),
     /// A process ended.
     Exited(ProcessId, Ended),
-    /// Nobody is left of a process' group.
+    /// The group of a process is empty.
     GroupGone(ProcessId),
     /// News of [`Effect::Prepare`].
-    Prepared(StepId, PreparedStep),
+    Prepared(Inquiry, PreparedStep),
     /// A process was stopped by this signal; it has not ended.
     Stopped(ProcessId, i32),
-    /// The kernel killed this process for want of memory; comes right before its end.
+    /// The kernel killed this process because memory ran out; sent right before its end.
     OutOfMemory(ProcessId),
-    /// A process told how it is.
+    /// A process reported its state.
     Notified(ProcessId, Notice),
-    /// Somebody with the right to it wants something of a module.
+    /// An authorized control request for a module.
     Ordered(Order),
-    /// The configuration was read again: from now on these orders hold. Only checks and modules differ.
+    /// The configuration was read again; this is the new plan. Only checks and modules differ.
     Reloaded(Arc<Plan>),
-    /// No child of ours is left.
+    /// No child is left.
     NoneLeft,
     /// A signal arrived; its number.
     Signalled(i32),
-    /// A beat was written to Redis, or was not.
+    /// A heartbeat was written to Redis, or failed.
     Beaten(Result<(), ErrorKind>),
-    /// Who is in the registry.
+    /// The instances in the registry.
     Counted(Arc<Instances>),
     /// The heartbeat was withdrawn.
     Withdrawn,
-    /// This replica may restart what is unhealthy: no other one of the service does now, or nobody can say.
+    /// This replica may restart an unhealthy process: no other replica is restarting, or Redis does not answer.
     RestartGranted,
-    /// A timer that was armed has run out.
+    /// An armed timer has expired.
     Elapsed(Timer),
-    /// Others may have lived on without us: nobody here could run for this long, or the machine was suspended (zero, for the clock
-    /// stood). The timers are moved already.
+    /// This process could not run for this long, while others could, or the machine was suspended (zero, because the clock stopped). The
+    /// timers are already extended.
     Away(Duration),
 }
 
-/// What a process can tell about itself (`sd_notify(3)`, or s6's notification-fd).
+/// A notification of a process (`sd_notify(3)`, or s6's notification-fd).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The start is through.
+    /// It is ready.
     Ready,
-    /// What it is doing, for people.
+    /// A status text.
     Status(String),
     /// It is alive.
     Watchdog,
-    /// It needs this much longer to start or to stop.
+    /// It needs this much more time to start or to stop.
     ExtendTimeout(Duration),
 }
 
-/// A timer; arming it again moves it.
+/// A timer; arming it again resets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Timer {
-    /// One of a process' own.
+    /// A timer of one process.
     Process(ProcessId, ProcessTimer),
-    /// The limit of one dependency's wait.
+    /// The limit of the wait for one dependency.
     Wait(CheckId),
-    /// The limit for giving the migration lock back.
+    /// The limit for releasing the migration lock.
     Release,
-    /// The limit for confirming that the lock is still ours.
+    /// The limit for confirming that the lock is still held.
     Confirm,
     /// From the loss of the lock to KILL for its migration.
     Overlap,
-    /// For how long a replica whose mode does not migrate waits for one whose mode does.
+    /// How long a replica whose mode does not migrate waits for one whose mode does.
     Schema,
     /// The shutdown: the limit for withdrawing the heartbeat.
     Withdraw,
     /// The shutdown: the drain delay.
     Drain,
-    /// The shutdown: how long modules that are stopped before the process may hold up its stop.
+    /// The shutdown: how long modules that are stopped before the process may delay its stop.
     Precedence,
     /// The shutdown: from the stop signal to KILL.
     Grace,
-    /// The shutdown: from KILL to leaving without the dead.
+    /// The shutdown: from KILL to the exit without waiting any longer.
     Reap,
 }
 
 /// A timer of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProcessTimer {
-    /// How long it may take to be up; a command that is to end: how long it may run.
+    /// How long its start may take; for a command: how long it may run.
     Limit,
-    /// From its stop signal to KILL, where it alone is stopped.
+    /// From its stop signal to KILL, if only this process is stopped.
     Grace,
-    /// From that KILL to taking it for gone.
+    /// From that KILL to giving up on it.
     Reap,
-    /// The pause before it is started again; the supervisor adds jitter, but not to a migration's.
+    /// The pause before a restart; the supervisor adds jitter, except for a migration.
     Restart,
-    /// The time within which it has to say that it is alive.
+    /// The watchdog: the time within which it has to report that it is alive.
     Watchdog,
-    /// From the ABRT to one that did not to KILL.
+    /// From the ABRT of the watchdog to KILL.
     WatchdogKill,
 }
 
-/// What of a process is to be asked.
+/// Which probes of a process run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
-    /// Nothing: it does not run.
+    /// None: it does not run.
     Nothing,
     /// Its startup check, until it passes.
     Start,
@@ -180,18 +192,18 @@ pub enum Watch {
     Checks,
 }
 
-/// When portcullis stops together with its process.
+/// When portcullis suspends itself together with its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspend {
-    /// Always, as dumb-init does it.
+    /// Always, as in dumb-init.
     Always,
-    /// As a shell's job alone: the shell sees it, and continues us.
+    /// Only as a job of a shell: the shell sees it, and resumes us.
     AsJob,
-    /// As a shell's job; where no shell is and the terminal stopped the process, it is continued at once, because nobody else would.
+    /// As a job of a shell; without a shell, a process that the terminal stopped is resumed at once, because nothing else would resume it.
     AsJobOrNotAtAll,
 }
 
-/// A question about the schema.
+/// A check of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaQuestion {
     /// Is there anything to do?
@@ -200,62 +212,74 @@ pub enum SchemaQuestion {
     Verify,
 }
 
-/// What the supervisor has to do.
+/// An effect: what the supervisor has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Send [`Event::Elapsed`] after this time.
     Arm(Timer, Duration),
-    /// Give an armed timer this long from now on, as its process asks for: never less than it has, and at most twice what it was armed for.
+    /// Extend an armed timer to this long from now on, as its process requested: never shorter than before, and at most twice its original
+    /// time.
     Extend(Timer, Duration),
-    /// Forget the timer.
+    /// Disarm the timer.
     Disarm(Timer),
-    /// Queue for the migration lock; where it is ours, ask its database whether there is anything to migrate.
+    /// Wait for the migration lock; if it is already held, check in its database whether there is anything to migrate.
     AcquireLock,
-    /// Queue for the same lock on behalf of a step, whatever is to be migrated.
+    /// Wait for the same lock for a step, regardless of the migration.
     TakeLock,
-    /// Say [`LockNews::Confirmed`] if it is still ours, or was not yet, and [`LockNews::Lost`] otherwise.
+    /// Send [`LockNews::Confirmed`] if it is still held, or was not held yet, and [`LockNews::Lost`] otherwise.
     ConfirmLock,
-    /// Give it back.
+    /// Release it.
     ReleaseLock,
-    /// Find out away from the loop what there is to do for a step, and do it where that is no command: [`Event::Prepared`].
-    Prepare(StepId),
-    /// Leave off what is being prepared.
+    /// Find this out away from the loop: [`Event::Prepared`].
+    Prepare(Inquiry),
+    /// Cancel the preparation.
     CancelPreparation,
-    /// Start the process at once: [`Event::Forked`] or [`Event::SpawnFailed`] is the next event that is applied.
+    /// Start the process at once: the next applied event is [`Event::Forked`] or [`Event::SpawnFailed`].
     Spawn(ProcessId),
-    /// Start the command that says how the schema stands; the news are those of [`ProcessId::Migration`].
+    /// Start the command that checks the schema; its events are those of [`ProcessId::Migration`].
     QuerySchema(SchemaQuestion),
-    /// Have the lock's database say whether the migration has done what it should: [`LockNews::Verified`].
+    /// Verify the migration in the lock's database: [`LockNews::Verified`].
     QueryDatabase,
-    /// Say [`Event::GroupGone`] as soon as nobody is left of the process' group.
+    /// Send [`Event::GroupGone`] as soon as the process' group is empty.
     AwaitGroup(ProcessId),
-    /// Send the process itself this signal.
+    /// Send this signal to the process only.
     Signal(ProcessId, i32),
-    /// Send the process and its whole group this signal.
+    /// Send this signal to the process and its whole group.
     SignalGroup(ProcessId, i32),
-    /// Send everything that is left below us this signal, but for modules that run and their groups unless it is KILL; then say
-    /// [`Event::NoneLeft`] when nothing is.
+    /// Send this signal to all remaining descendants, except running modules and their groups unless it is KILL; then send
+    /// [`Event::NoneLeft`] when none is left.
     SignalSurvivors(i32),
-    /// Send those of them this signal that were sent none yet, then say [`Event::NoneLeft`] when nothing is.
+    /// Send this signal to those of them that have not had one yet; then send [`Event::NoneLeft`] when none is left.
     SignalLatecomers(i32),
-    /// Take over the orders that hold now: they are not those from before.
+    /// Use the new plan.
     Reload,
-    /// Ask this of the process from now on, and nothing else.
+    /// From now on run only these probes of the process.
     Watch(ProcessId, Watch),
-    /// Begin with the checks that were not waited for.
+    /// Start the checks that were not waited for.
     ProbeAll,
-    /// Ask the awaited checks at once: the modules that come before the waits are up, or the process is to be started again.
+    /// Probe the awaited checks at once: the modules with `start = "first"` are up, or the process will be restarted.
     ProbeNow,
-    /// Stop portcullis itself until CONT; PID 1 cannot be stopped.
+    /// Suspend portcullis itself until CONT; PID 1 cannot be suspended.
     Suspend(ProcessId, Suspend),
-    /// Continue the process and its whole group, in the foreground where the terminal is ours to give.
+    /// Resume the process and its whole group, in the foreground if we own the terminal.
     Resume(ProcessId),
-    /// Tell that the start has failed and is held until somebody has looked.
+    /// Log that the start has failed and is held for inspection.
     Hold,
-    /// Ask for the service's one permission to restart, held for this long at most; none: give it back, or ask no longer.
+    /// Request the service's restart lease, for at most this long; none: release it, or cancel the request.
     RestartLease(Option<Duration>),
-    /// Tell the readers of the heartbeat.
+    /// Publish the readiness to the heartbeat.
     Announce(Readiness),
-    /// Leave with this code.
+    /// Exit with this code.
     Exit(u8),
+}
+
+impl Effect {
+    /// Whether other processes wait for it, or for an effect after it, and it is not logged.
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Self::Signal(_, number) | Self::SignalGroup(_, number) => *number != libc::SIGKILL,
+            Self::Arm(..) | Self::Extend(..) | Self::Disarm(_) | Self::Watch(..) | Self::Announce(_) | Self::Spawn(_) => true,
+            _ => false,
+        }
+    }
 }

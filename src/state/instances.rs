@@ -1,4 +1,4 @@
-//! The instances of the service as the registry last told them. What they say of themselves is theirs, so all of it is bounded.
+//! The instances of the service in the last reading of the registry. Their data is untrusted, so all of it is bounded.
 #![warn(clippy::arithmetic_side_effects)]
 
 use std::cmp::Reverse;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::phase::{Phase, Readiness, Status};
 use crate::clock::Moment;
 
-/// More instances than these are counted and not listed.
+/// The maximum number of listed instances; further ones are only counted.
 pub const MOST_LISTED: usize = 100;
 
-/// Bytes of a name or an address that are kept: what portcullis itself allows for an instance.
+/// The maximum length of a name or an address in bytes: the limit of portcullis for its own instance.
 pub const LONGEST_NAME: usize = 255;
 
-/// Who was there when the registry was read.
+/// The instances when the registry was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instances {
     /// When it was read.
@@ -22,35 +22,35 @@ pub struct Instances {
     pub all: u64,
     /// How many of them are ready.
     pub ready: u64,
-    /// At most [`MOST_LISTED`] of them, those that were silent the longest; what needs a look stands first.
+    /// At most [`MOST_LISTED`] of them, those that have been silent longest; those that need attention come first.
     pub listed: Vec<Instance>,
 }
 
-/// One instance: a detail, as everything that names a host.
+/// One instance: a detail, like everything that names a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// Its name.
     pub name: String,
     /// Whether it is this one.
     pub own: bool,
-    /// What it wants its readers to do.
+    /// Its readiness.
     pub readiness: Readiness,
-    /// Its status as a whole; none when it does not say.
+    /// Its overall status; none if unknown.
     pub status: Option<Status>,
-    /// Where its run stands; none when it does not say.
+    /// The phase of its run; none if unknown.
     pub phase: Option<Phase>,
-    /// Since when it is as ready as it is, by its own clock since the epoch; none when it does not say.
+    /// Since when it has had this readiness, by its own clock since the epoch; none if unknown.
     pub since: Option<Duration>,
-    /// Its address as Redis' side of the network sees it; none when it does not say.
+    /// Its address as seen from Redis' side of the network; none if unknown.
     pub address: Option<String>,
     /// How long it had been silent when the registry was read.
     pub silent: Duration,
-    /// Whether that was longer than it wants to be.
+    /// Whether that was longer than its interval allows.
     pub late: bool,
 }
 
 impl Instances {
-    /// Puts what needs a look first and bounds the list.
+    /// Sorts those that need attention first and limits the list.
     pub fn new(read: Moment, all: u64, ready: u64, mut listed: Vec<Instance>) -> Self {
         let badness = |instance: &Instance| match instance.readiness {
             Readiness::NotReady | Readiness::Stopped => 3,

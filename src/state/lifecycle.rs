@@ -1,12 +1,12 @@
-//! The one place where the state of a run changes: a pure function of what was, what happened and when.
+//! The only place where the state of a run changes: a pure function of the old state, an event and the time.
 //!
 //! ```text
 //! init -> waiting -> migrating -> starting -> running -> draining -> stopped
 //!            \___________\____________\_________________________-> failed
 //! ```
 //!
-//! Leaving has its own order, in one deadline: not ready, heartbeat withdrawn, drain delay, stop signal to the main child,
-//! grace, TERM to what it left behind, KILL, exit with the main child's status.
+//! The shutdown has a fixed order within one deadline: not ready, heartbeat withdrawn, drain delay, stop signal to the main child, grace
+//! period, TERM to its leftovers, KILL, exit with the main child's status.
 
 mod beating;
 mod checks;
@@ -51,8 +51,8 @@ pub struct Ending {
     pub code: u8,
     /// One sentence for the last line.
     pub sentence: String,
-    /// Whether it is the end that was asked for: 0, or the code that a stop by TERM or INT gives (128 and the signal's number).
-    pub as_asked: bool,
+    /// Whether the run ended as requested: with 0, or with the code of a stop by TERM or INT (128 plus the signal's number).
+    pub as_requested: bool,
 }
 
 /// A run's state and the rules by which it changes.
@@ -68,21 +68,21 @@ pub struct Lifecycle {
     requests: StopRequests,
     ending: Option<Ending>,
     announced: Readiness,
-    /// For how long the lease to restart what is unhealthy was asked for; none where it was not, or is given back.
+    /// For how long the restart lease was requested; none if it was not, or has been released.
     leased: Option<Duration>,
     ever_ready: bool,
     ever_spawned: bool,
-    /// Whose death, the next one of its, was for want of memory.
+    /// The process whose next end is an out-of-memory kill.
     out_of_memory: Option<ProcessId>,
     job: Job,
-    /// Whether we are PID 1, whom signals reach that nobody else would be sent.
+    /// Whether we are PID 1, which gets some signals that other processes do not get.
     is_init: bool,
-    /// What has changed with the last event.
+    /// The transitions of the last event.
     transitions: Vec<Transition>,
 }
 
 impl Lifecycle {
-    /// A run of `plan` that has not begun.
+    /// A run of `plan` that has not begun yet.
     pub fn new(plan: Arc<Plan>, now: Moment) -> Self {
         let stages = Self::stages(&plan);
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id));
@@ -127,12 +127,12 @@ impl Lifecycle {
         self
     }
 
-    /// The orders that hold now.
+    /// The current plan.
     pub const fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
-    /// What is known now.
+    /// The current snapshot.
     pub const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
@@ -142,17 +142,17 @@ impl Lifecycle {
         self.ending.as_ref()
     }
 
-    /// When the stop was asked for.
+    /// When the stop was requested.
     pub const fn stop_since(&self) -> Option<Moment> {
         self.requests.since
     }
 
-    /// What has changed its state with the last event, in order.
+    /// The transitions of the last event, in order.
     pub fn transitions(&self) -> &[Transition] {
         &self.transitions
     }
 
-    /// Takes one event in and says what has to be done, in this order. Nothing follows an [`Effect::Exit`].
+    /// Applies one event and returns the effects, in order. Nothing follows an [`Effect::Exit`].
     pub fn apply(&mut self, now: Moment, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.transitions.clear();
@@ -238,14 +238,14 @@ impl Lifecycle {
         self.processes.entry(id).or_default()
     }
 
-    /// The one place where the state of a process changes.
+    /// The only place where the state of a process changes.
     fn transition(&mut self, id: ProcessId, to: RunState) {
         let from = self.state(id).word();
         self.note(Machine::Process(id), from, to.word());
         self.process(id).state = to;
     }
 
-    /// The one place where the state of the shutdown changes.
+    /// The only place where the state of the shutdown changes.
     fn shut(&mut self, to: Shutdown) {
         self.note(Machine::Shutdown, self.shutdown.map_or("none", Shutdown::word), to.word());
         self.shutdown = Some(to);

@@ -1,11 +1,11 @@
-//! What is known of the migration: this replica's part in it, its lock, and the news of that lock.
+//! The state of the migration: this replica's role, its lock, and the news of that lock.
 
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 
-/// The part of this replica in the migration.
+/// The role of this replica in the migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Migration {
     /// None yet, or none at all.
@@ -13,9 +13,9 @@ pub enum Migration {
     Idle,
     /// Another replica holds the lock.
     Queued {
-        /// Since when this replica queues.
+        /// Since when this replica waits.
         since: Moment,
-        /// Who holds it, as far as the database tells.
+        /// Who holds it, as far as the database shows.
         holder: String,
     },
     /// This replica holds the lock and runs the command.
@@ -27,26 +27,26 @@ pub enum Migration {
     Done,
 }
 
-/// What is remembered of the migration's lock.
+/// The data about the migration lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MigrationLock {
-    /// When this replica got it; none before.
+    /// When this replica got it; none before that.
     pub held_at: Option<Moment>,
     /// How often it was lost while the migration ran.
     pub lost: u64,
     /// What holds it: `postgres`, `file`, `redis`; none without a lock.
     pub kind: Option<&'static str>,
-    /// What this replica does under it before the migration runs.
+    /// What this replica does under the lock before the migration runs.
     pub preparing: Option<Preparation>,
-    /// Who else held it, and when that was heard.
+    /// The last other holder, and when it was reported.
     pub holder: Option<(LockHolder, Moment)>,
     /// How often the command was started.
     pub attempts: u32,
     /// How it last ended.
     pub last_exit: Option<Ended>,
-    /// Whether the schema was found to be newer than this replica's.
+    /// Whether the schema is newer than this replica.
     pub ahead: bool,
-    /// What it is doing now, and since when; none between two steps.
+    /// The current activity, and since when; none between two activities.
     pub step: Option<(MigrationStep, Moment)>,
     /// How long the command last ran.
     pub ran: Option<Duration>,
@@ -55,36 +55,36 @@ pub struct MigrationLock {
 /// A step of the migration that takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MigrationStep {
-    /// The lock is asked for.
+    /// The lock is requested.
     Asking,
-    /// A command or a statement says whether there is anything to do.
+    /// A command or a statement checks whether there is anything to do.
     Checking,
     /// The migration's own command.
     Running,
-    /// It is verified.
+    /// The verification.
     Verifying,
 }
 
-/// Who is waited for by a replica whose mode does not migrate.
+/// The holder that is shown while a replica whose mode does not migrate waits.
 pub const ANOTHER_MODE: &str = "another replica, whose mode migrates";
 
-/// Who holds the migration lock, as far as the lock tells.
+/// Who holds the migration lock, as far as the lock shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockHolder {
     /// All that is known, in words.
     pub words: String,
     /// The replica's name.
     pub instance: Option<String>,
-    /// Where it is.
+    /// Its address.
     pub address: Option<String>,
-    /// For how long it has been there.
+    /// How long it has been connected.
     pub held: Option<Duration>,
-    /// Whether it has ended since: the lock refused us for its sake, and is free or somebody else's by now.
+    /// Whether it has ended meanwhile: the lock was refused because of it, and is now free or held by another.
     pub gone: bool,
 }
 
 impl LockHolder {
-    /// One that has ended before it could be asked who it is.
+    /// A holder that ended before it could be identified.
     pub fn gone(words: &str) -> Self {
         Self { gone: true, ..words.into() }
     }
@@ -96,43 +96,43 @@ impl From<&str> for LockHolder {
     }
 }
 
-/// What the lock's holder does before the migration runs.
+/// What the holder of the lock does before the migration runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preparation {
-    /// The last holder vanished without a word: it is given time to stop its migration.
+    /// The last holder disappeared without releasing the lock: it has time to stop its migration.
     Settling,
-    /// So many sessions of an earlier migration are still at work.
+    /// This many sessions of an earlier migration are still at work.
     Fencing(usize),
 }
 
 /// News of the migration lock.
 #[derive(Clone, Debug)]
 pub enum LockNews {
-    /// Somebody else holds it.
+    /// Another replica holds it.
     Queued(LockHolder),
-    /// Whoever held it says that it is done.
+    /// The holder announced that it is done.
     HandedOn,
-    /// By the database's own words there is nothing to do; whether because it is ahead of this replica.
+    /// The statement says that there is nothing to do; with whether the schema is ahead of this replica.
     Current {
-        /// Whether the schema is newer than this replica's.
+        /// Whether the schema is newer than this replica.
         ahead: bool,
     },
-    /// By the database's own words there may be something to do; how long it took to say so.
+    /// The statement says that there may be something to do; with its duration.
     Checked(Duration),
-    /// It is ours, but not safe yet.
+    /// It is held, but not safe yet.
     Preparing(Preparation),
-    /// What the migration gets into its environment; comes before [`LockNews::Held`].
+    /// Variables for the migration; sent before [`LockNews::Held`].
     Environment(Vec<(String, String)>),
-    /// It is ours.
+    /// It is held.
     Held,
-    /// What the database says to the question after the migration.
+    /// The result of the verification in the database.
     Verified(Result<(), String>),
-    /// The answer to [`Effect::ConfirmLock`](super::event::Effect::ConfirmLock) where nothing was lost.
+    /// The reply to [`Effect::ConfirmLock`](super::event::Effect::ConfirmLock) if the lock was not lost.
     Confirmed,
-    /// It was ours and is not any more.
+    /// It was lost.
     Lost(String),
-    /// It is not to be had: the code to end with, and why.
+    /// It is not available; with the exit code and the reason.
     Unavailable(Exit, String),
-    /// It is given back.
+    /// It is released.
     Released,
 }

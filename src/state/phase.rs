@@ -1,21 +1,21 @@
-//! Where a run stands, in the words that it has for itself, for Spring's readers and for those of its heartbeat.
+//! The phase of a run, its status for Spring clients, and its readiness for the heartbeat.
 
-/// Where a run stands; it only moves forward, except from running back to starting for a restart in place.
+/// The phase of a run; it only moves forward, except from running back to starting for a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Nothing has begun.
     Init,
-    /// Dependencies are waited for.
+    /// It waits for dependencies.
     Waiting,
-    /// The migration runs, or its lock is queued for.
+    /// The migration runs, or this replica waits for its lock.
     Migrating,
     /// The process is being started, or its startup check has not passed yet.
     Starting,
     /// The process runs.
     Running,
-    /// It is being stopped: not ready, and on its way out.
+    /// It is being stopped, and not ready.
     Draining,
-    /// It has ended as it was meant to.
+    /// It has ended as intended.
     Stopped,
     /// The start failed.
     Failed,
@@ -26,12 +26,12 @@ impl Phase {
     pub const ALL: [Self; 8] =
         [Self::Init, Self::Waiting, Self::Migrating, Self::Starting, Self::Running, Self::Draining, Self::Stopped, Self::Failed];
 
-    /// Whether the run is on its way out, or has come to its end: nothing is started any more.
+    /// Whether the shutdown has begun, or the run has ended: nothing is started any more.
     pub const fn is_leaving(self) -> bool {
         matches!(self, Self::Draining | Self::Stopped | Self::Failed)
     }
 
-    /// The word for logs, metrics and JSON.
+    /// The name in logs, metrics and JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Init => "init",
@@ -46,21 +46,21 @@ impl Phase {
     }
 }
 
-/// The status that people ask for: UNKNOWN until the start is through, then UP or DOWN.
+/// The overall status: UNKNOWN until the start is complete, then UP or DOWN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// The start is not through.
+    /// The start is not complete.
     Unknown,
     /// Everything that counts is up.
     Up,
-    /// Something that counts is not.
+    /// Something that counts is not up.
     Down,
     /// It is being stopped.
     OutOfService,
 }
 
 impl Status {
-    /// The word that Spring has for it.
+    /// The name in Spring.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",
@@ -71,16 +71,16 @@ impl Status {
     }
 }
 
-/// What the readers of the heartbeat shall see.
+/// The readiness for readers of the heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Readiness {
-    /// The start is not through.
+    /// The start is not complete.
     #[default]
     Unknown,
-    /// Traffic may come.
+    /// It accepts traffic.
     Ready,
-    /// Traffic may not come.
+    /// It does not accept traffic.
     NotReady,
-    /// This instance is leaving.
+    /// This instance is shutting down.
     Stopped,
 }

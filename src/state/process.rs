@@ -1,6 +1,6 @@
-//! One state machine for every process that is supervised: the main process, a module, a command of the migration.
+//! The state machine of every supervised process: the main process, a module, a command of the migration or of a step.
 //!
-//! What differs between them is policy (whose end ends the run, what has to be ready first) and lives with the reducer. The drawing in
+//! Only the policy differs (which end ends the run, what has to be ready first), and it is in the reducer. The drawing in
 //! `docs/architecture.md` has every transition.
 
 use std::collections::BTreeSet;
@@ -13,62 +13,62 @@ use crate::outcome::Reason;
 use crate::plan::ProcessPlan;
 use crate::plan::process::{RestartPlan, RestartPolicy};
 
-/// The status by which a process says that starting it again is of no use (s6-supervise's rule).
+/// The status that means that a restart is of no use (s6-supervise's rule).
 const PERMANENT_FAILURE: u8 = 125;
 
-/// What the second pause in a row is doubled from at least: only the first start again may come at once.
+/// The minimum from which the second pause in a row is doubled: only the first restart may be immediate.
 const SHORTEST_DOUBLED: Duration = Duration::from_millis(10);
 
-/// What pauses in a row may grow to, however short the longest is said to be.
+/// The minimum of the longest pause, whatever is configured.
 const LEAST_LONGEST: Duration = Duration::from_millis(100);
 
-/// How long a process has to have run at least for a pause shorter than [`LEAST_LONGEST`] to be due again.
+/// How long a process has to have run before a pause shorter than [`LEAST_LONGEST`] is possible again.
 const LEAST_RUN: Duration = Duration::from_secs(1);
 
-/// What a process is doing; each variant carries what is known in it.
+/// The state of a process; each variant has its data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RunState {
-    /// Nothing, and it is not asked for more.
+    /// It does not run and is not requested.
     #[default]
     Idle,
-    /// It is to be started once those are ready that it comes after; these dependencies have not answered again yet.
+    /// It will start once its predecessors are ready; these dependencies are not ready again yet.
     Waiting(BTreeSet<CheckId>),
-    /// The news of its spawn are awaited.
+    /// The result of its spawn is awaited.
     Spawning,
-    /// There is a process that does not execute its program yet.
+    /// A process exists that does not execute its program yet.
     Forked,
-    /// It executes its program, and its startup check has not passed: what that last yielded.
+    /// It executes its program, and its startup check has not passed yet; with the last result.
     Starting(Reason),
-    /// It runs, since then.
+    /// It has been running since then.
     Up(Moment),
-    /// It runs, since then, and this check of it went down: it is restarted as soon as it may be.
+    /// It has been running since then, and this check of it went down: it is restarted as soon as possible.
     Unhealthy(Moment, CheckId),
-    /// It was asked to end.
+    /// Its stop was requested.
     Stopping(Then),
-    /// It has ended, and what it left in its group is seen off.
+    /// It has ended, and the leftovers in its group are being ended.
     Clearing(Then),
-    /// It has ended and is started again after a pause.
+    /// It has ended and will be restarted after a pause.
     Backoff,
 }
 
-/// What follows once a process is gone that was asked to end, or whose group is seen off.
+/// What follows after a requested end, or after the group is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Then {
-    /// Nothing: it stays so.
+    /// Nothing: it stays stopped.
     #[default]
     Rest,
     /// It is started as for the first time.
     Install,
-    /// Its start has failed: the code to end with, unless it is started again.
+    /// Its start has failed; with the exit code, unless it is restarted.
     Failed(u8),
-    /// It is started again after a pause, within its limits: a check of it went down after it was up for so long.
+    /// It is restarted after a pause, within its limits, because a check of it went down; with how long it was up.
     Restart(Duration),
-    /// The next command of the migration, by how this one ended and what is to be said of that.
+    /// The next command of the migration or step; with how this one ended, and its text.
     Next(Ended, &'static str),
 }
 
 impl RunState {
-    /// The word for the log and the drawing.
+    /// The name in the log and the drawing.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -84,7 +84,7 @@ impl RunState {
         }
     }
 
-    /// Whether there is a process, or may be one in a moment.
+    /// Whether there is a process, or will be in a moment.
     pub const fn lives(&self) -> bool {
         matches!(self, Self::Spawning) || self.runs()
     }
@@ -94,17 +94,17 @@ impl RunState {
         self.may_be_stopped() || matches!(self, Self::Stopping(_))
     }
 
-    /// Whether there is a process that was not asked to end.
+    /// Whether there is a process without a requested stop.
     pub const fn may_be_stopped(&self) -> bool {
         matches!(self, Self::Forked | Self::Starting(_)) || self.since().is_some()
     }
 
-    /// Since when it is up; none where it is not.
+    /// Since when it is up; none if it is not.
     pub const fn since(&self) -> Option<Moment> {
         if let Self::Up(since) | Self::Unhealthy(since, _) = self { Some(*since) } else { None }
     }
 
-    /// For how long it was up until `now`; none where it never was.
+    /// How long it has been up at `now`; none if it never was.
     pub fn ran(&self, now: Moment) -> Option<Duration> {
         if let Self::Stopping(Then::Restart(ran)) = self { Some(*ran) } else { self.since().map(|since| now.since(since)) }
     }
@@ -113,18 +113,18 @@ impl RunState {
 /// One supervised process.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
-    /// What it is doing.
+    /// Its state.
     pub state: RunState,
-    /// How it is asked to end: as it was started, whatever a reload has brought since.
+    /// How it is stopped: by the plan with which it was started, whatever a reload changed.
     pub rules: StopRules,
-    /// Starts again since it last ran well or was asked for, for the length of the pause and the limit.
+    /// Restarts since it last ran long enough or was requested, for the length of the pause and the limit.
     pub in_a_row: u32,
 }
 
 /// The rules by which one process is stopped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StopRules {
-    /// What it gets in place of the signal that came.
+    /// Its stop signal, instead of the received one.
     pub signal: Option<i32>,
     /// Whether its whole group gets it.
     pub group: bool,
@@ -139,18 +139,18 @@ impl StopRules {
     }
 }
 
-/// Why a process is not started again.
+/// Why a process is not restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRestart {
-    /// The plan does not want it after such an end.
+    /// The plan does not restart it after such an end.
     Policy,
-    /// Its status says that it is of no use.
+    /// Its status means that a restart is of no use.
     Permanent,
-    /// It was started again often enough without running well in between.
+    /// It was restarted too often without running long enough in between.
     Limit,
 }
 
-/// Why a process that ended so, up for `ran`, is not to be started again after so many starts in a row; none where it is.
+/// Why a process that ended in this way after `ran` is not restarted, given its restarts in a row; none if it is restarted.
 pub fn refusal(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: Ended) -> Option<NoRestart> {
     let wanted = match plan.policy {
         RestartPolicy::Never => false,
@@ -164,18 +164,18 @@ pub fn refusal(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: 
     }
 }
 
-/// Whether a process was started again as often in a row as it may be.
+/// Whether a process has reached its limit of restarts in a row.
 pub fn is_spent(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>) -> bool {
     plan.limit > 0 && !ran_well(plan, ran) && in_a_row >= plan.limit
 }
 
-/// Whether a process was up for long enough for earlier starts not to count any more.
+/// Whether a process was up long enough that earlier restarts no longer count.
 fn ran_well(plan: &RestartPlan, ran: Option<Duration>) -> bool {
     let least = if plan.delay.min(plan.longest_delay) < LEAST_LONGEST { LEAST_RUN } else { Duration::ZERO };
     ran.is_some_and(|ran| ran >= plan.healthy_after.max(least))
 }
 
-/// The pause before another start, which is counted; `ran`: how long the process was up, none where it never was.
+/// The pause before a restart, which is counted; `ran`: how long the process was up, none if it never was.
 pub fn next_pause(plan: &RestartPlan, ran: Option<Duration>, in_a_row: &mut u32) -> Duration {
     if ran_well(plan, ran) {
         *in_a_row = 0;
@@ -185,7 +185,7 @@ pub fn next_pause(plan: &RestartPlan, ran: Option<Duration>, in_a_row: &mut u32)
     pause(plan.delay, plan.longest_delay, times)
 }
 
-/// `first`, doubled `times` times, `longest` at most; from the second on never so short that starting again is all that is done.
+/// `first`, doubled `times` times, at most `longest`; from the second restart on never so short that it becomes a busy loop.
 fn pause(first: Duration, longest: Duration, times: u32) -> Duration {
     match times {
         0 => first.min(longest),

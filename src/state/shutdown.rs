@@ -1,51 +1,52 @@
-//! The shutdown of a run as one state: each step carries what it waits for. The drawing in `docs/architecture.md` has every transition.
+//! The shutdown of a run as one state machine: each state holds what it waits for. The drawing in `docs/architecture.md` has every
+//! transition.
 
 use std::time::Duration;
 
 use super::event::ProcessId;
 use crate::clock::Moment;
 
-/// A request to stop that comes so soon after one by the same signal is the same one: `timeout` signals its child and then the whole group.
+/// A stop request by the same signal within this time counts as the same request: `timeout` signals its child and then the whole group.
 const ECHO: Duration = Duration::from_millis(50);
 
-/// Where the shutdown stands.
+/// The state of the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// The heartbeat is being withdrawn; then this signal is due.
+    /// The heartbeat is being withdrawn; then this signal is sent.
     Withdrawing(i32),
-    /// Traffic is given time to go elsewhere; then this signal is due.
+    /// The drain delay; then this signal is sent.
     Draining(i32),
     /// Modules that started after the main process are stopped first; then it gets this signal.
     Preceding(i32),
-    /// This process was asked to end.
+    /// This process has got its stop signal.
     Stopping(ProcessId),
-    /// It was sent KILL, and is awaited no longer than reaping takes.
+    /// It was sent KILL; only the time for reaping is left.
     Killing(ProcessId),
-    /// No process is left to ask: what they left behind is seen off.
+    /// All processes have ended; their leftovers are being ended.
     Reaping {
-        /// What is left of them.
+        /// The state of the leftovers.
         survivors: Survivors,
         /// Whether the heartbeat is withdrawn.
         heartbeat: Withdrawal,
     },
-    /// The start has failed, and is held for inspection until somebody asks for the end.
+    /// The start has failed, and is held for inspection until a stop request.
     Held,
-    /// The exit code was given; nothing follows.
+    /// The exit effect was returned; nothing follows.
     Exited,
 }
 
-/// Where those stand that processes left behind.
+/// The state of leftover processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survivors {
-    /// They were asked to end.
+    /// They were sent TERM.
     Stopping,
     /// They were sent KILL.
     Killed,
-    /// Nobody is left.
+    /// None is left.
     Gone,
 }
 
-/// Where the withdrawal of the heartbeat stands.
+/// The state of the heartbeat's withdrawal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Withdrawal {
     /// Redis has not answered yet.
@@ -55,7 +56,7 @@ pub enum Withdrawal {
 }
 
 impl Shutdown {
-    /// The word for the log and the drawing.
+    /// The name in the log and the drawing.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Withdrawing(_) => "withdrawing",
@@ -69,35 +70,35 @@ impl Shutdown {
         }
     }
 
-    /// Whether processes are being asked to end, or are gone.
+    /// Whether processes have got their stop signal, or have ended.
     pub const fn has_begun_stopping(self) -> bool {
         !matches!(self, Self::Withdrawing(_) | Self::Draining(_))
     }
 
-    /// Whether KILL was sent: nobody gets more time than reaping takes.
+    /// Whether KILL was sent: only the time for reaping is left.
     pub const fn kills(self) -> bool {
         matches!(self, Self::Killing(_) | Self::Reaping { survivors: Survivors::Killed, .. })
     }
 
-    /// Whether the deadline of the main process' stop runs, which holds for what it leaves behind, too.
+    /// Whether the deadline of the main process' stop runs, which also applies to its leftovers.
     pub const fn has_deadline(self) -> bool {
         matches!(self, Self::Preceding(_) | Self::Stopping(ProcessId::Main) | Self::Killing(ProcessId::Main))
     }
 }
 
-/// The requests to stop that came.
+/// The received stop requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StopRequests {
     /// How many.
     pub count: u32,
-    /// When the first came.
+    /// When the first was received.
     pub since: Option<Moment>,
-    /// The signal of the last one, and when it came.
+    /// The signal of the last one, and when it was received.
     last: Option<(i32, Moment)>,
 }
 
 impl StopRequests {
-    /// Takes one down; false where it is an echo of the last.
+    /// Records one; false if it repeats the last one.
     pub fn take(&mut self, now: Moment, number: i32) -> bool {
         if self.last.is_some_and(|(last, at)| last == number && now.since(at) < ECHO) {
             return false;
@@ -108,7 +109,7 @@ impl StopRequests {
         true
     }
 
-    /// Nobody here ran for `lost`: that time is none of the stop's.
+    /// This process did not run for `lost`: that time does not count.
     pub fn forgive(&mut self, now: Moment, lost: Duration) {
         self.since = self.since.map(|since| if now.since(since) > lost { since.after(lost) } else { now });
     }

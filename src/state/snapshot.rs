@@ -1,7 +1,8 @@
-//! One immutable picture of a run: what every view, the heartbeat and the log are derived from.
+//! One immutable snapshot of a run, the source of all views, the heartbeat and the log.
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod module;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -18,16 +19,17 @@ pub use super::shutdown::Shutdown;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::ErrorKind;
-use crate::plan::{ModuleId, Service};
+use crate::plan::Service;
+pub use module::{Module, ModuleState};
 pub use verdict::{Assessed, Assessment, Item, Level, Look};
 
 /// The check of the main process itself.
 pub const APP: &str = "app";
 
-/// The check that the heartbeat is written; there is none unless readiness depends on it.
+/// The check of the heartbeat; it exists only if readiness depends on it.
 pub const HEARTBEAT: &str = "heartbeat";
 
-/// Where one step of the start stands.
+/// The state of one stage of the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageState {
     /// Not through yet.
@@ -38,31 +40,31 @@ pub enum StageState {
     Down,
 }
 
-/// One part of the start: a wait, a step, the migration, the spawn.
+/// One stage of the start: a wait, a step, the migration, the spawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
     /// `step:static files`, `wait:db`, `migrate`, `spawn:app`, `started:app`.
     pub name: String,
-    /// Where it stands.
+    /// Its state.
     pub step: StageState,
     /// Whether it counts for the status.
     pub counts: bool,
     /// When it began; none before.
     pub began: Option<Moment>,
-    /// When it was decided; none before.
+    /// When it ended; none before that.
     pub ended: Option<Moment>,
-    /// What is to be said of how it ended: that there was nothing to do, or why it failed although the start went on. A detail.
+    /// A note on how it ended: that there was nothing to do, or why it failed although the start continued. A detail.
     pub note: Option<String>,
 }
 
 impl Stage {
-    /// One of this name that has not begun.
+    /// A stage of this name that has not begun.
     pub const fn new(name: String) -> Self {
         Self { name, step: StageState::Unknown, counts: true, began: None, ended: None, note: None }
     }
 }
 
-/// The step of the start that is under way.
+/// The current step of the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentStep {
     /// Its stage, `step:NAME`.
@@ -71,22 +73,22 @@ pub struct CurrentStep {
     pub doing: Doing,
     /// Since when.
     pub since: Moment,
-    /// How far it is, in words, where it says so.
+    /// Its progress in words, if known.
     pub progress: Option<String>,
 }
 
-/// What a step of the start is doing.
+/// The activity of a step of the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// It queues for the lock.
+    /// It waits for the lock.
     Queueing,
-    /// It is found out what there is to do, or done where that is no command.
+    /// It is being prepared, or done if it has no command.
     Preparing,
-    /// Its check says whether there is anything to do.
+    /// Its check command runs.
     Checking,
-    /// A command runs: which one, and of how many.
+    /// A command runs, with its number and their count.
     Running(usize, usize),
-    /// A command failed, so often, and is run again after a pause.
+    /// A command failed this often, and is retried after a pause.
     Pausing(u32),
 }
 
@@ -97,42 +99,42 @@ pub struct Child {
     pub pid: Option<i32>,
     /// How often it was started again.
     pub restarts: u32,
-    /// How often of these because a check of it went down.
+    /// How many of these because a check of it went down.
     pub restarts_by_check: u32,
-    /// The check that asks for its restart, or that its last restart came from; none where that came from its end, or there was none.
+    /// The check that requested its pending or last restart; none if it restarted after its end, or never.
     pub healing: Option<Healing>,
     /// How it last ended.
     pub last_exit: Option<Ended>,
-    /// Its ends in the last half hour: as it was meant to is a pass, anything else a failure, and what took time is how long it ran.
+    /// Its ends in the last half hour: an intended end is a success, anything else a failure; the duration is how long it ran.
     pub ends: History,
-    /// What it last said it is doing (`STATUS=` of `sd_notify(3)`): a detail.
+    /// Its last status text (`STATUS=` of `sd_notify(3)`): a detail.
     pub status: Option<String>,
 }
 
-/// A restart that a check asks for by `on_down = "restart"`.
+/// A restart that a check requested by `on_down = "restart"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Healing {
     /// The name of the check that went down.
     pub check: String,
-    /// How far the restart is.
+    /// The state of the restart.
     pub stage: HealingStage,
 }
 
-/// How far a restart is that a check asks for.
+/// The state of a restart that a check requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealingStage {
-    /// Another replica of the service may restart now: this one waits for the lease.
+    /// Another replica of the service has the lease: this one waits for it.
     Waiting,
-    /// The process is stopped and started anew.
+    /// The process is being restarted.
     Restarting,
     /// It is ready again.
     Done,
-    /// `restart_limit` is spent: the process stays down.
+    /// `restart_limit` is used up: the process stays down.
     Spent,
 }
 
 impl HealingStage {
-    /// The word for machines.
+    /// The name in JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -148,95 +150,14 @@ impl HealingStage {
 pub struct Heartbeat {
     /// Whether there is one.
     pub configured: bool,
-    /// Beats that Redis took.
+    /// Heartbeats that were written.
     pub written: u64,
-    /// Beats that failed, by why.
+    /// Heartbeats that failed, by class.
     pub failed: BTreeMap<ErrorKind, u64>,
-    /// Why the last beat failed; none when it did not.
+    /// Why the last heartbeat failed; none if it did not.
     pub trouble: Option<ErrorKind>,
-    /// When Redis last took one.
+    /// When one was last written.
     pub last_written: Option<Moment>,
-}
-
-/// Where a module stands, in the words of Koupleless.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ModuleState {
-    /// Known, and not started.
-    #[default]
-    Resolved,
-    /// Being started: it waits for others, or its startup check has not passed yet.
-    Starting,
-    /// It runs, and its startup check has passed.
-    Activated,
-    /// Being stopped.
-    Stopping,
-    /// It was stopped, or has ended and was meant to.
-    Deactivated,
-    /// Its start failed, or it ended by itself.
-    Broken,
-}
-
-impl ModuleState {
-    /// Koupleless' `bizState`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Resolved | Self::Starting => "RESOLVED",
-            Self::Activated => "ACTIVATED",
-            Self::Stopping | Self::Deactivated => "DEACTIVATED",
-            Self::Broken => "BROKEN",
-        }
-    }
-
-    /// The word for people.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Resolved => "not started",
-            Self::Starting => "starting",
-            Self::Activated => "up",
-            Self::Stopping => "stopping",
-            Self::Deactivated => "stopped",
-            Self::Broken => "failed",
-        }
-    }
-
-    /// What it means for the start.
-    pub const fn step(self) -> StageState {
-        match self {
-            Self::Resolved | Self::Starting => StageState::Unknown,
-            Self::Activated => StageState::Up,
-            Self::Stopping | Self::Deactivated | Self::Broken => StageState::Down,
-        }
-    }
-}
-
-/// A further process beside the main one. Its start is the stage `module:NAME`, its runtime check has its name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Module {
-    /// Its number.
-    pub id: ModuleId,
-    /// Its name.
-    pub name: String,
-    /// The name that it shares with the other instances.
-    pub table: String,
-    /// Its version; empty when nobody says one.
-    pub version: String,
-    /// Where it stands.
-    pub state: ModuleState,
-    /// Whether its start counts for the status.
-    pub counts: bool,
-    /// Where its pages are, for `/actuator/info`; empty without.
-    pub web_path: String,
-    /// Since when it stands there.
-    pub since: Moment,
-    /// Its process.
-    pub child: Child,
-    /// Why its start failed or how it ended, in words: a detail.
-    pub trouble: Option<String>,
-    /// While it waits to be started: the name of the module at rest that holds it up, because it, or one that it waits for, comes after
-    /// that. Nothing happens until somebody starts that one.
-    pub held_up_by: Option<String>,
-    /// How many orders were taken; one that was just given has been seen when this has grown.
-    pub orders: u64,
 }
 
 /// One picture of a run.
@@ -244,7 +165,7 @@ pub struct Module {
 pub struct Snapshot {
     /// Grows with every change.
     pub sequence: u64,
-    /// When portcullis began.
+    /// When portcullis started.
     pub started_at: Moment,
     /// Who this is.
     pub service: Service,
@@ -252,15 +173,15 @@ pub struct Snapshot {
     pub phase: Phase,
     /// Since when.
     pub phase_since: Moment,
-    /// Where the shutdown stands; none while nothing is being stopped.
+    /// The state of the shutdown; none before it.
     pub shutdown: Option<Shutdown>,
-    /// Whether the start was ever through; never taken back.
+    /// Whether the start was ever complete; it is never reset.
     pub started: bool,
-    /// When everything that counts for the start had ended for the first time; none before.
+    /// When everything that counts for the start was first done; none before that.
     pub start_over: Option<Moment>,
-    /// The steps of the start in order.
+    /// The stages of the start in order.
     pub stages: Vec<Stage>,
-    /// The step that is under way; none between steps.
+    /// The current step; none between steps.
     pub step: Option<CurrentStep>,
     /// The checks in the order of the configuration, the process itself last.
     pub checks: Vec<Check>,
@@ -274,16 +195,16 @@ pub struct Snapshot {
     pub migration_lock: MigrationLock,
     /// The modules in the order of the configuration.
     pub modules: Vec<Module>,
-    /// How often the configuration was taken over anew.
+    /// How many reloads were applied.
     pub reloads: u64,
-    /// How often it could not be, because no process ran or everything was on its way out.
+    /// How many reloads could not be applied, because no process ran or the shutdown had begun.
     pub reloads_refused: u64,
-    /// The instances of the service, as the registry told them with a beat; none before, or without a registry.
+    /// The instances of the service, read together with a heartbeat; none before that, or without a registry.
     pub instances: Option<Arc<Instances>>,
 }
 
 impl Snapshot {
-    /// A run that has not begun, with nothing to start and nothing to check.
+    /// A run that has not begun, without anything to start or check.
     pub fn new(service: Service, now: Moment) -> Self {
         Self {
             sequence: 0,

@@ -1,29 +1,29 @@
-//! The ordered start: a list of stages that is walked. A further kind of stage is a row here and its runner in the reducer.
+//! The ordered start: a list of stages. To add a stage, add a row here and its runner to the reducer.
 
 use crate::plan::StepAt;
 
-/// A stage of the start, in the order in which they are walked.
+/// A stage of the start, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StartStage {
-    /// Files are written, and what else comes before everything.
+    /// Files are written, before everything else.
     Files,
-    /// Steps that come before the waits.
+    /// Steps before the waits.
     First,
-    /// The modules that come before the waits are started, and awaited.
+    /// Modules with `start = "first"` are started, and awaited.
     FirstModules,
-    /// The dependencies are waited for.
+    /// The waits for dependencies.
     Waits,
-    /// Steps that come after the waits.
+    /// Steps after the waits.
     Ready,
-    /// The schema is migrated, or another replica is waited for that does.
+    /// The migration, or the wait for another replica that migrates.
     Migration,
-    /// Steps that come after the migration.
+    /// Steps after the migration.
     Migrated,
-    /// The modules that start with the process are asked for; they come up beside it.
+    /// The modules that start with the process are requested; they come up beside it.
     Modules,
     /// The process is started, and its startup check awaited.
     Process,
-    /// Steps beside the process, which is up.
+    /// Steps beside the process, once it is up.
     Up,
 }
 
@@ -42,7 +42,7 @@ impl StartStage {
         Self::Up,
     ];
 
-    /// The stage in which steps of this time are done.
+    /// The stage of steps at this point.
     pub const fn of(at: StepAt) -> Self {
         match at {
             StepAt::Files => Self::Files,
@@ -53,7 +53,7 @@ impl StartStage {
         }
     }
 
-    /// The word for the log and the drawing.
+    /// The name in the log and the drawing.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Files => "files",
@@ -70,45 +70,45 @@ impl StartStage {
     }
 }
 
-/// Whether the walk goes on.
+/// Whether the start continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The stage is through.
+    /// The stage is done.
     Done,
-    /// Something has to happen first.
+    /// It waits for an event.
     Pending,
 }
 
-/// Where the start stands.
+/// The progress of the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StartSequence {
-    /// How many stages were begun; one more than there are once the last is through.
+    /// How many stages have begun; one more than their number once the last one is done.
     begun: usize,
 }
 
 impl StartSequence {
-    /// The stage that is under way; none before the first and after the last.
+    /// The current stage; none before the first and after the last.
     pub fn stage(self) -> Option<StartStage> {
         self.begun.checked_sub(1).and_then(|index| StartStage::ORDER.get(index)).copied()
     }
 
-    /// Moves on to the next stage; none when the last one is through.
+    /// Moves on to the next stage; none after the last one.
     pub fn advance(&mut self) -> Option<StartStage> {
         self.begun = self.begun.saturating_add(1).min(StartStage::ORDER.len() + 1);
         self.stage()
     }
 
-    /// Whether any stage was begun.
+    /// Whether any stage has begun.
     pub const fn has_begun(self) -> bool {
         self.begun > 0
     }
 
-    /// Whether this stage was begun.
+    /// Whether this stage has begun.
     pub fn has_reached(self, stage: StartStage) -> bool {
         self.begun > StartStage::ORDER.iter().position(|other| *other == stage).unwrap_or(usize::MAX)
     }
 
-    /// The word for the log and the drawing.
+    /// The name in the log and the drawing.
     pub fn word(self) -> &'static str {
         match self.begun {
             0 => "init",

@@ -1,8 +1,8 @@
-//! A change of state of one of the machines that a run is made of, for the log and for the drawings.
+//! A transition of one of the state machines of a run, for the log and for the drawings.
 
 use super::event::ProcessId;
 
-/// One of the machines that a run is made of.
+/// One of the state machines of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Machine {
     /// The ordered start.
@@ -26,7 +26,7 @@ impl std::fmt::Display for Machine {
     }
 }
 
-/// What has changed its state, from which word to which.
+/// A transition, with the names of the states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Transition {
     /// The machine.

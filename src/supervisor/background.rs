@@ -1,5 +1,5 @@
-//! The subsystems that may fail, each started again when it does: checks, migration lock and heartbeat on one thread, the
-//! health endpoint on another. Where that one thread hangs, another one takes its place.
+//! The subsystems, each restarted if it fails: checks, migration lock and heartbeat on one thread, the health endpoint on another. If the
+//! first thread hangs, it is replaced.
 
 mod keep;
 mod serving;
@@ -29,29 +29,29 @@ use crate::sys;
 use keep::{during, keep, keep_heartbeat, keep_lock};
 pub use serving::serve;
 
-/// Pause before a subsystem that ended is started again, doubled each time up to [`LONGEST_PAUSE`].
+/// The pause before a failed subsystem is restarted, doubled each time up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Threads that hang and were replaced, at a time: an operator sees /livez fail before they are a burden.
+/// The maximum number of hanging, replaced threads: /livez fails before they are a burden.
 const MOST_LEFT_HANGING: usize = 3;
 
-/// A subsystem at work.
+/// A running subsystem.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Answers health questions on these listeners, and takes orders where there is a controller.
+/// Serves health requests on these listeners, and control requests if there is a controller.
 pub type Serve = fn(Listeners, Arc<HealthPlan>, Arc<Published>, Option<Controller>) -> io::Result<Infallible>;
 
-/// The subsystems' beginnings. They are handed in so that a test can hand in some that fail.
+/// The start functions of the subsystems, as parameters so that tests can use failing ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Subsystems {
-    /// Asks the checks.
+    /// Runs the checks.
     pub prober: fn(Arc<Plan>, watch::Receiver<Orders>, Mailbox) -> Work,
-    /// Keeps the readiness in Redis true.
+    /// Writes the readiness to Redis.
     pub heartbeat: fn(HeartbeatContext) -> Work,
     /// Holds the migration lock.
     pub lock: fn(KeeperPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
-    /// Answers health questions; blocks its thread.
+    /// Serves health requests; blocks its thread.
     pub health: Serve,
 }
 
@@ -66,35 +66,35 @@ impl Default for Subsystems {
     }
 }
 
-/// The lines to the subsystems; sending never waits and never fails.
+/// The channels to the subsystems; sending never blocks and never fails.
 #[derive(Debug)]
 pub struct Background {
     orders: watch::Sender<Orders>,
     locks: mpsc::UnboundedSender<LockOrder>,
     readiness: watch::Sender<Readiness>,
-    /// For how long the permission to restart is asked for; none: not at all.
+    /// For how long the restart lease is requested; none: not requested.
     lease: watch::Sender<Option<Duration>>,
-    /// Which of the threads that followed each other is listened to.
+    /// The generation of the current thread.
     generation: watch::Sender<u64>,
     watched: Option<Watched>,
-    /// Whether the migration lock is queued for or held: it would be gone with the thread.
+    /// Whether the migration lock is requested or held: it would be lost with the thread.
     lock_is_out: bool,
 }
 
-/// The thread of checks, lock and heartbeat, as far as another one may have to take its place.
+/// The thread of checks, lock and heartbeat, for its replacement.
 #[derive(Debug)]
 struct Watched {
     detector: StallDetector,
     start: Start,
-    /// Held by each such thread until it ends.
+    /// Held by each such thread until its end.
     alive: Arc<()>,
 }
 
 impl Background {
-    /// Starts what the plan needs; nothing, not even a thread, when it needs nothing.
+    /// Starts the subsystems that the plan needs; without any, not even a thread.
     ///
     /// # Errors
-    /// The kernel has no room for another thread or for its files.
+    /// The kernel cannot create another thread or its files.
     pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox, subsystems: Subsystems) -> io::Result<Self> {
         let mut background = Self {
             orders: watch::Sender::new(Orders { held: plan.first().next().is_some(), ..Orders::default() }),
@@ -116,7 +116,7 @@ impl Background {
             let now = Moment::now();
             let identity = InstanceIdentity::new(&plan.service.instance);
             let start = Start { subsystems, plan: Arc::clone(plan), published: Arc::clone(published), mailbox: mailbox.clone(), identity };
-            // From here on a thread that does not turn is noticed.
+            // From here on a hanging thread is detected.
             published.pulse.beat(now);
             let watched = Watched { detector: StallDetector::new(now), start, alive: Arc::default() };
             background.begin(&watched)?;
@@ -147,7 +147,7 @@ impl Background {
         Ok(())
     }
 
-    /// Looks whether the thread turns, and has another one take its place when it hangs.
+    /// Checks that the thread is active, and replaces it if it hangs.
     pub(super) fn look(&mut self, now: Moment) {
         let Some(mut watched) = self.watched.take() else { return };
         let pulse = &watched.start.published.pulse;
@@ -157,16 +157,16 @@ impl Background {
             Some(Stall::Persists) => {
                 pulse.give_up(beat);
                 error!(
-                    "the thread of the checks still hangs; /livez fails until it turns, so that the orchestrator starts the container anew"
+                    "the thread of the checks still hangs; /livez fails until it runs again, so that the orchestrator restarts the container"
                 );
             }
-            Some(Stall::Over) => info!("the thread of the checks turns again"),
+            Some(Stall::Over) => info!("the thread of the checks runs again"),
             None => {}
         }
         self.watched = Some(watched);
     }
 
-    /// Time until the next look; none when there is no such thread.
+    /// Time until the next check; none without such a thread.
     pub(super) fn next(&self, now: Moment) -> Option<Duration> {
         self.watched.as_ref().map(|watched| watched.detector.next(now))
     }
@@ -175,11 +175,11 @@ impl Background {
         let hangs = format!("the thread of checks and heartbeat has hung for {} s", silent.as_secs());
         let left_hanging = Arc::strong_count(&watched.alive) - 1;
         if self.lock_is_out {
-            warn!("{hangs}; it holds the migration lock or queues for it, so no other one takes its place");
+            warn!("{hangs}; it holds the migration lock or waits for it, so it is not replaced");
         } else if left_hanging > MOST_LEFT_HANGING {
-            warn!("{hangs}, like {MOST_LEFT_HANGING} before it; no other one takes its place");
+            warn!("{hangs}, like {MOST_LEFT_HANGING} before it; it is not replaced");
         } else {
-            warn!("{hangs}; another one takes its place");
+            warn!("{hangs}; it is replaced by a new thread");
             self.generation.send_modify(|generation| *generation += 1);
             if let Err(error) = self.begin(watched) {
                 error!("cannot start another thread for checks and heartbeat: {error}");
@@ -191,7 +191,7 @@ impl Background {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
 
-    /// What holds from now on.
+    /// Publishes the current state.
     pub(super) fn reload(&self, plan: Arc<Plan>) {
         self.orders.send_modify(|orders| orders.plan = Some(plan));
     }
@@ -200,7 +200,7 @@ impl Background {
         self.orders.send_modify(|orders| (orders.held, orders.again) = (false, orders.again + 1));
     }
 
-    /// What is asked of a process from now on; none: nothing.
+    /// The probes of a process from now on; none: no probes.
     pub(super) fn watch(&self, id: ProcessId, what: Option<ProcessWatch>) {
         self.orders.send_if_modified(|orders| match what {
             Some(what) => {
@@ -211,7 +211,7 @@ impl Background {
         });
     }
 
-    /// Queues for the lock by one of [`LockOrder::Acquire`] and [`LockOrder::Take`].
+    /// Requests the lock by [`LockOrder::Acquire`] or [`LockOrder::Take`].
     pub(super) fn acquire_lock(&mut self, order: LockOrder) {
         self.lock_is_out = true;
         let _ = self.locks.send(order);
@@ -229,7 +229,7 @@ impl Background {
         let _ = self.locks.send(LockOrder::Release);
     }
 
-    /// Takes down that the lock is with nobody here any more.
+    /// Records that the lock is no longer held or requested here.
     pub(super) const fn lock_is_back(&mut self) {
         self.lock_is_out = false;
     }
@@ -247,22 +247,22 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(|| sys::block_every_signal()).build()
 }
 
-/// What every background thread begins with.
+/// The input of every background thread.
 #[derive(Clone, Debug)]
 struct Start {
     subsystems: Subsystems,
     plan: Arc<Plan>,
     published: Arc<Published>,
     mailbox: Mailbox,
-    /// As whom all of them write the heartbeat.
+    /// The shared identity of the heartbeat.
     identity: InstanceIdentity,
 }
 
-/// What one background thread runs, until its term ends.
+/// The code of one background thread, until its term ends.
 struct Thread {
     start: Start,
     term: Term,
-    /// Heard during the term only.
+    /// Its events count only during the term.
     mailbox: Mailbox,
     orders: watch::Receiver<Orders>,
     readiness: watch::Receiver<Readiness>,
@@ -286,11 +286,11 @@ impl Thread {
         tokio::spawn(prober);
         during(term, async {
             loop {
-                // Only after the subsystems had their turn does it mean anything that the thread turns.
+                // The pulse is meaningful only after the subsystems had their turn.
                 tokio::time::sleep(Pulse::TICK).await;
                 let now = Moment::now();
                 published.pulse.beat(now);
-                // The first of two looks, so that whoever asks seldom need not ask twice.
+                // The first of two checks, so that a rare caller need not call twice.
                 let _ = published.turns.is_stuck(now);
             }
         })

@@ -1,4 +1,4 @@
-//! The commands that probes ask for: who waits for which, and the end of those nobody waits for any more.
+//! The commands of probes: which probe waits for which, and the end of those that no probe waits for.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::state::event::ProcessId;
 
-/// Who waits for the end of a command.
+/// The probe that waits for the end of a command.
 type ResultSender = oneshot::Sender<Result<Ended, String>>;
 
 /// Every command of a probe that runs.
@@ -21,7 +21,7 @@ pub(super) struct ExecProbes {
 }
 
 impl ExecProbes {
-    /// Starts what is asked for, or answers at once.
+    /// Handles a request: starts the command, or replies at once.
     pub(super) fn take(&mut self, request: ProcessRequest, plan: &Plan, children: &mut Children) {
         match request {
             ProcessRequest::Runs(None, answer) => drop(answer.send(children.runs(ProcessId::Main))),
@@ -29,7 +29,7 @@ impl ExecProbes {
                 let module = plan.modules.iter().find(|module| module.name == name);
                 let _ = answer.send(module.is_some_and(|module| children.runs(ProcessId::Module(module.id))));
             }
-            // Dropped without a word: at the end nothing may be started, and nobody looks at the checks any more.
+            // Dropped silently: in the shutdown nothing may be started, and checks no longer matter.
             ProcessRequest::Run(_, _) if self.closed => {}
             ProcessRequest::Run(_, answer) if answer.is_closed() => {}
             ProcessRequest::Run(command, answer) => match children.start_exec_probe(&command) {
@@ -39,21 +39,21 @@ impl ExecProbes {
         }
     }
 
-    /// Tells who waits for it that the command has ended.
+    /// Reports the end of the command to its probe.
     pub(super) fn ended(&mut self, pid: i32, ended: Ended) {
         if let Some(answer) = self.waiting.remove(&pid) {
             let _ = answer.send(Ok(ended));
         }
     }
 
-    /// Tells who waits for it that the command could not be executed.
+    /// Reports to its probe that the command could not be executed.
     pub(super) fn failed(&mut self, pid: i32, sentence: String) {
         if let Some(answer) = self.waiting.remove(&pid) {
             let _ = answer.send(Err(sentence));
         }
     }
 
-    /// Kills the commands that took longer than their check's timeout; they are reaped like everybody.
+    /// Kills the commands that took longer than their check's timeout; they are reaped like all others.
     pub(super) fn look(&mut self, children: &Children) {
         self.waiting.retain(|pid, answer| {
             if answer.is_closed() {
@@ -63,7 +63,7 @@ impl ExecProbes {
         });
     }
 
-    /// Kills all of them and starts no other: at the end of a run they must not hold anybody up.
+    /// Kills all of them and starts no others, so that they do not delay the end of the run.
     pub(super) fn close(&mut self, children: &Children) {
         self.closed = true;
         self.waiting.drain().for_each(|(pid, _)| children.kill_exec_probe(pid));

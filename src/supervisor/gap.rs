@@ -1,7 +1,7 @@
-//! Tells time in which nobody could run from time in which this loop was busy.
+//! Detects gaps: time in which this process could not run, as opposed to time in which the loop was busy.
 //!
-//! A freezer (`docker pause`), SIGSTOP or a machine without a processor to spare stops the loop and those it watches alike, so such
-//! a time proves nothing about anybody. The monotonic clock runs on meanwhile; while the machine itself is suspended it stands.
+//! A freezer (`docker pause`), SIGSTOP or an overloaded machine stops the loop and the supervised processes alike, so such time says
+//! nothing about them. The monotonic clock continues meanwhile; while the machine itself is suspended it stops.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use super::Supervisor;
 use crate::clock::{Moment, Pulse, suspended};
 use crate::state::event::Event;
 
-/// Lateness up to here is a busy machine and no gap.
+/// A delay up to this is a busy machine and not a gap.
 pub(super) const SLACK: Duration = Duration::from_millis(500);
 
-/// A gap from here on is told.
+/// Longer gaps are logged.
 const TOLD: Duration = Duration::from_secs(2);
 
-/// How far the wall clock or the clock of suspends may move against the monotonic one before what others lease us is doubted.
+/// How far the wall clock or the suspend clock may deviate from the monotonic one before leases have to be confirmed.
 const JUMP: Duration = Duration::from_secs(2);
 
-/// What the clocks show about the time since the last turn.
+/// The state of the clocks since the last turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClockGap {
-    /// Time in which nobody could run; deadlines against others are moved by as much.
+    /// Time in which this process could not run; deadlines for other processes are extended by it.
     pub(super) lost: Duration,
-    /// Whether others may have lived on without us: the gap above, a suspend of the machine, or a jump of its wall clock.
+    /// Whether other machines may have continued meanwhile: after a gap, a suspend of this machine, or a jump of its wall clock.
     pub(super) away: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// From now on; `used` is this thread's processor time, `suspended` the time for which the machine was suspended since it booted.
+    /// Starts now; `used` is this thread's processor time, `suspended` the total time of suspends since boot.
     pub(super) const fn new(now: Moment, used: Duration, suspended: Duration) -> Self {
         Self { woke: now, used, suspended }
     }
@@ -49,10 +49,10 @@ impl Gaps {
         self.woke
     }
 
-    /// Looks at a turn that went to sleep at `slept`, for `planned` at most (none: until something happens), and woke at `now`.
+    /// Examines a turn that went to sleep at `slept`, for at most `planned` (none: until an event), and woke at `now`.
     ///
-    /// Asleep too long, the loop was not busy. Between waking and the next sleep it was, for as long as it used the processor; the
-    /// rest is a gap, unless another thread turned in the midst of it: `pulse` is when that was last.
+    /// A sleep that lasted too long is a gap. Between waking and the next sleep the loop was busy for as long as it used the processor; the
+    /// rest is a gap, unless another thread was active in the middle of it: `pulse` is its last activity.
     pub(super) fn look(
         &mut self,
         slept: Moment,
@@ -74,20 +74,20 @@ impl Gaps {
     }
 }
 
-/// How long to sleep at most while the deadline that comes first is `left` away, so that a gap takes at most a quarter of that.
+/// The longest sleep while the next deadline is `left` away, so that a gap takes at most a quarter of it.
 pub(super) fn slice(left: Duration) -> Duration {
     (left / 4).clamp(SLACK / 2, Pulse::TICK)
 }
 
 impl Supervisor {
-    /// Time in which nobody could run is held against nobody, and what others lease us is doubted after it.
+    /// After a gap, deadlines are extended, and leases have to be confirmed.
     pub(super) fn look_for_gap(&mut self, slept: Moment, planned: Option<Duration>, used: Duration) {
         let now = Moment::now();
         let found = self.gaps.look(slept, planned, now, used, suspended(), self.published.pulse.last());
         self.timers.shift(now, found.lost);
         if found.lost >= TOLD {
             let lost = found.lost.as_secs();
-            warn!("nobody here could run for {lost}s (paused, stopped or starved); deadlines are moved by as much");
+            warn!("this process could not run for {lost}s (paused, stopped or starved); deadlines are extended by that time");
         }
         if found.away {
             self.queue.push_back(Event::Away(found.lost));
@@ -105,7 +105,7 @@ mod tests {
 
     const NONE: Duration = Duration::ZERO;
 
-    /// Time lost over a turn that woke at 0, slept at `slept` having used the processor for `used`, and woke at `now` again.
+    /// The lost time of a turn that woke at 0, used the processor for `used`, slept at `slept`, and woke again at `now`.
     fn lost(slept: u64, planned: Option<u64>, now: u64, used: u64, pulse: Option<u64>) -> u128 {
         let (ms, mut gaps) = (Duration::from_millis, Gaps::new(at(0), NONE, NONE));
         let found = gaps.look(at(slept), planned.map(ms), at(now), ms(used), NONE, pulse.map(ms));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn waking_late_is_a_gap_and_waking_in_time_is_none() {
+    fn waking_late_is_a_gap_and_waking_in_time_is_not() {
         assert_eq!(lost(1, Some(1_000), 1_001, 1, None), 0);
         assert_eq!(lost(1, Some(1_000), 1_400, 1, None), 0, "a busy machine");
         assert_eq!(lost(1, Some(1_000), 9_001, 1, None), 8_000);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_loop_is_no_gap_and_a_frozen_one_is() {
+    fn a_busy_loop_is_not_a_gap_and_a_frozen_one_is() {
         assert_eq!(lost(8_000, Some(1_000), 8_100, 7_900, None), 0);
         assert_eq!(lost(8_000, Some(1_000), 8_100, 5, None), 7_995);
         assert_eq!(lost(8_000, Some(1_000), 8_100, 5, Some(4_000)), 0, "another thread ran meanwhile: this one alone was stuck");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspend_and_a_jump_of_the_wall_clock_take_no_deadline_s_time_but_are_told() {
+    fn a_suspend_and_a_jump_of_the_wall_clock_take_no_deadline_s_time_but_are_reported() {
         let mut gaps = Gaps::new(at(0), NONE, NONE);
         let hour = Duration::from_secs(3600);
         assert_eq!(gaps.look(at(1), None, at(100), NONE, hour, None), ClockGap { lost: NONE, away: true });

@@ -1,7 +1,7 @@
-//! What a turn of the loop takes in: signals and ends first, then a bounded number of everything that others can send.
+//! The input of one turn of the loop: signals and ended processes first, then a bounded number of everything that other processes can send.
 //!
-//! Whoever floods one input finds the rest of it taken with later turns; nobody else waits longer for it, and nothing piles up here:
-//! as long as events wait, nothing is read but standard signals and ends.
+//! A flood on one input is handled over several turns; other inputs do not wait for it, and nothing accumulates here: while events are
+//! queued, only standard signals and ended processes are read.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -22,17 +22,18 @@ use crate::state::event::{Event, ProcessId};
 /// Datagrams of all processes together.
 const MOST_DATAGRAMS: usize = 32;
 
-/// Datagrams of one process that has ended, or whose watchdog has run out: more than a socket holds (`net.unix.max_dgram_qlen`, 10 unless somebody raised it).
+/// Datagrams of one process that has ended, or whose watchdog has expired: more than a socket holds (`net.unix.max_dgram_qlen`, 10 by
+/// default).
 pub(super) const LAST_DATAGRAMS: usize = 64;
 
 /// Messages of the subsystems.
 const MOST_MESSAGES: usize = 64;
 
-/// Commands of probes to start, each a fraction of a millisecond's work.
+/// Commands of probes to start; each takes a fraction of a millisecond.
 const MOST_REQUESTS: usize = 8;
 
 impl Supervisor {
-    /// Time until there is something to do of our own: at once where the last turn left something over; none when there is nothing.
+    /// Time until the next own task: zero if the last turn left something; none if there is none.
     pub(super) fn next_turn(&self, now: Moment) -> Option<Duration> {
         if self.unreaped || !self.queue.is_empty() || self.children.has_signals_to_send() {
             return Some(Duration::ZERO);
@@ -43,7 +44,7 @@ impl Supervisor {
         next.flatten().min()
     }
 
-    /// Blocks until a signal or a message arrives or `next` is over; says whether a message did.
+    /// Blocks until a signal or a message arrives or `next` is over; returns whether a message arrived.
     pub(super) fn wait(&mut self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
         let timeout = match next {
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
@@ -58,7 +59,7 @@ impl Supervisor {
         if let Err(errno) = poll(&mut files, timeout)
             && errno != Errno::EINTR
         {
-            error!("cannot wait for signals: {errno}; going on");
+            error!("cannot wait for signals: {errno}; continuing");
         }
         let rung = files.first().and_then(PollFd::any).unwrap_or(true);
         if hint.is_some() && files.last().and_then(PollFd::any).unwrap_or(false) {
@@ -67,7 +68,7 @@ impl Supervisor {
         rung
     }
 
-    /// Says that the kernel killed somebody whose death nobody here hears of.
+    /// Logs that the kernel killed a process that is not a child.
     pub(super) fn look_at_memory(&mut self, now: Moment) {
         let children = &self.children;
         let who = match self.memory.look(now, || children.some_is_dying()) {
@@ -75,7 +76,7 @@ impl Supervisor {
             1 => "a process of this container".to_owned(),
             count => format!("{count} processes of this container"),
         };
-        warn!("the kernel killed {who} for want of memory, and not one that portcullis started; check the container's memory limit");
+        warn!("the kernel killed {who} because memory ran out, and not one that portcullis started; check the container's memory limit");
     }
 
     /// Turns what happened meanwhile into events.
@@ -89,7 +90,7 @@ impl Supervisor {
         }
         let signalled = numbers.into_iter().map(Event::Signalled);
         if is_behind {
-            // A TERM does not queue up behind what somebody floods us with.
+            // A TERM must not wait behind a flood of other input.
             signalled.rev().for_each(|event| self.queue.push_front(event));
             return;
         }
@@ -108,12 +109,12 @@ impl Supervisor {
         self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
     }
 
-    /// What may be heard now. A process may say something before it is known here that it executes, which would mean nothing yet.
+    /// The notifications that may be read now. A process may send one before its exec is known here; it would be ignored.
     fn open_reports(&self) -> impl Iterator<Item = &Reports> {
         self.reports.iter().filter(|(id, _)| self.children.runs(**id)).map(|(_, reports)| reports)
     }
 
-    /// Each process has its share of the datagrams, so that none of them keeps another from being heard.
+    /// Each process has its share of the datagrams, so that none of them blocks the others.
     fn take_reports(&mut self) {
         let share = MOST_DATAGRAMS.checked_div(self.reports.len()).unwrap_or_default().max(1);
         let children = &mut self.children;
@@ -127,7 +128,7 @@ impl Supervisor {
         self.reports.retain(|_, reports| reports.is_open());
     }
 
-    /// What a process said last it said alive. From its end on nobody can say anything in its name.
+    /// Reads the last notifications of an ended process. After its end no process can send any in its name.
     fn take_last_words(&mut self, id: ProcessId) {
         if let Some(mut reports) = self.reports.remove(&id) {
             let notices = reports.take(LAST_DATAGRAMS, |pid| self.children.is_ours(pid));
@@ -171,7 +172,7 @@ impl Supervisor {
         self.look_for_group();
     }
 
-    /// The members of a group that outlive its leader are ours to reap, so that every end of one comes by here.
+    /// Members of a group that outlive its leader are reaped by us, so all their ends are seen here.
     pub(super) fn look_for_group(&mut self) {
         let (children, queue) = (&self.children, &mut self.queue);
         self.awaited_groups.retain(|id| {

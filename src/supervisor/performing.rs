@@ -1,4 +1,4 @@
-//! What the reducer has decided, done: timers, signals, starts, and the orders to the subsystems.
+//! Performs the effects of the reducer: timers, signals, starts, and requests to the subsystems.
 
 use std::io;
 use std::sync::Arc;
@@ -6,19 +6,20 @@ use std::sync::Arc;
 use tracing::{debug, error, warn};
 
 use super::Supervisor;
+use super::preparing::Work;
 use crate::clock::Moment;
 use crate::migration::LockOrder;
 use crate::plan::process::StartSign;
 use crate::prober::ProcessWatch;
 use crate::process::terminal;
-use crate::state::event::{Effect, ProcessId, ProcessTimer, Suspend, Timer, Watch};
+use crate::state::event::{Effect, Inquiry, ProcessId, ProcessTimer, Suspend, Timer, Watch};
 use crate::state::lifecycle::Ending;
 use crate::sys;
 
 impl Supervisor {
     pub(super) fn perform(&mut self, effect: Effect, now: Moment) -> bool {
         match effect {
-            // Replicas that died together must not come back together.
+            // Replicas that died at the same time must not restart at the same time.
             Effect::Arm(timer @ Timer::Process(ProcessId::Main | ProcessId::Module(_), ProcessTimer::Restart), after) => {
                 self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64()))
             }
@@ -33,9 +34,15 @@ impl Supervisor {
             Effect::ReleaseLock => self.background.release_lock(),
             Effect::QueryDatabase => self.background.verify(),
             Effect::ConfirmLock => self.background.confirm_lock(),
-            Effect::Prepare(id) => {
-                if let Some(step) = self.lifecycle.plan().steps.get(id) {
-                    self.preparer.begin(id, step.clone());
+            Effect::Prepare(inquiry) => {
+                let plan = self.lifecycle.plan();
+                let work = match inquiry {
+                    Inquiry::Step(id) => plan.steps.get(id).map(|step| Work::Step(Box::new(step.clone()))),
+                    Inquiry::Item(_, number) => self.lifecycle.step_item(number).map(|item| Work::Condition(item.condition.clone())),
+                    Inquiry::Migration => plan.migration.as_ref().map(|plan| Work::Condition(plan.condition.clone())),
+                };
+                if let Some(work) = work {
+                    self.preparer.begin(inquiry, work);
                 }
             }
             Effect::CancelPreparation => self.preparer.cancel(),
@@ -80,7 +87,7 @@ impl Supervisor {
         false
     }
 
-    /// The targets behind what is to be asked of a process.
+    /// The targets of a process' probes.
     fn watched(&self, id: ProcessId, what: Watch) -> Option<ProcessWatch> {
         let plan = self.lifecycle.plan();
         let module = if let ProcessId::Module(id) = id { plan.module(id) } else { None };
@@ -97,7 +104,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops this process until CONT, as a shell's job control expects of a job.
+    /// Suspends this process until CONT, as a shell's job control expects.
     fn suspend(&mut self, id: ProcessId, how: Suspend) {
         let (own, _) = sys::own_ids();
         if own != 1 && (how == Suspend::Always || terminal::is_job()) {
@@ -113,11 +120,11 @@ impl Supervisor {
         }
     }
 
-    /// A signal that could not be sent is no reason to leave: the child may have changed its user.
+    /// A signal that cannot be sent does not end the run: the child may have changed its user.
     fn signalled(number: i32, result: io::Result<()>) {
         match result {
             Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                warn!("cannot send {} to the process: {error}; going on", crate::exit::signal_name(number));
+                warn!("cannot send {} to the process: {error}; continuing", crate::exit::signal_name(number));
             }
             _ => debug!("sent {}", crate::exit::signal_name(number)),
         }

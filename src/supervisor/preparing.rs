@@ -1,6 +1,7 @@
-//! What a step needs before its commands, or in their place: found out and done on a thread of its own, and left off on order.
+//! What a step needs before its commands, or in their place, and whether a condition holds: found out and done on a thread of its own, and
+//! left off on order.
 //!
-//! A file system that does not answer holds up that thread and nothing else; its news of a step that is over are nobody's.
+//! A file system that does not answer holds up that thread and nothing else; its news of a step that is over concern nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,61 +13,76 @@ use tracing::warn;
 use crate::exit::{Ended, Exit};
 use crate::mailbox::{Mailbox, ProcessRequest};
 use crate::plan::argv::Word;
-use crate::plan::{ProcessPlan, StepAction, StepId, StepPlan};
+use crate::plan::{ConditionPlan, ProcessPlan, StepAction, StepPlan};
 use crate::prepare::{self, Fault};
 use crate::process::hooks;
-use crate::state::event::{Event, PreparedStep};
+use crate::state::event::{Event, Inquiry, PreparedStep};
 use crate::sys;
 
-/// Starts such threads, one step after another.
+/// What such a thread does.
+pub(super) enum Work {
+    /// It finds out what a step has to do, or does it.
+    Step(Box<StepPlan>),
+    /// It finds out whether this holds.
+    Condition(ConditionPlan),
+}
+
+/// Starts such threads, one after another.
 #[derive(Debug)]
 pub(super) struct Preparer {
     mailbox: Mailbox,
-    /// Whether what is under way is to be left off.
+    /// Whether the current preparation is cancelled.
     cancelled: Arc<AtomicBool>,
 }
 
 impl Preparer {
-    /// Its news go to `mailbox`.
+    /// Results go to `mailbox`.
     pub(super) fn new(mailbox: Mailbox) -> Self {
         Self { mailbox, cancelled: Arc::default() }
     }
 
-    /// Begins with this step.
-    pub(super) fn begin(&mut self, id: StepId, step: StepPlan) {
+    /// Begins with this work.
+    pub(super) fn begin(&mut self, inquiry: Inquiry, work: Work) {
         self.cancelled = Arc::default();
         let (mailbox, cancelled) = (self.mailbox.clone(), Arc::clone(&self.cancelled));
         let body = move || {
-            let news = catch_unwind(AssertUnwindSafe(|| prepare(id, &step, &cancelled, &mailbox)));
-            let fault = |_| PreparedStep::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
+            let news = catch_unwind(AssertUnwindSafe(|| match &work {
+                Work::Step(step) => prepare(inquiry, step, &cancelled, &mailbox),
+                Work::Condition(condition) if condition.holds(&mut |command| passes(command, &mailbox)) => {
+                    PreparedStep::Done(String::new())
+                }
+                Work::Condition(_) => PreparedStep::Skipped,
+            }));
+            let fault =
+                |_| PreparedStep::Failed(Exit::Internal.code(), "failed by an internal error of portcullis; see the log".to_owned());
             if !cancelled.load(Ordering::Relaxed) {
-                mailbox.send(Event::Prepared(id, news.unwrap_or_else(fault)));
+                mailbox.send(Event::Prepared(inquiry, news.unwrap_or_else(fault)));
             }
         };
         if let Err(error) = sys::start_thread("step", body) {
-            let why = format!("cannot begin: there is no room for another thread ({error}); check the limits");
-            self.mailbox.send(Event::Prepared(id, PreparedStep::Failed(Exit::Internal.code(), why)));
+            let why = format!("cannot begin: no further thread can be created ({error}); check the limits");
+            self.mailbox.send(Event::Prepared(inquiry, PreparedStep::Failed(Exit::Internal.code(), why)));
         }
     }
 
-    /// Leaves off what is under way.
+    /// Cancels the current preparation.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 }
 
-fn prepare(id: StepId, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbox) -> PreparedStep {
+fn prepare(inquiry: Inquiry, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbox) -> PreparedStep {
     if !step.condition.holds(&mut |command| passes(command, mailbox)) {
         return PreparedStep::Skipped;
     }
     match &step.action {
         StepAction::Commands(commands) => PreparedStep::Commands(commands.clone()),
         StepAction::Hooks(hooks) => match hooks::commands(hooks) {
-            Ok(commands) => PreparedStep::Commands(commands),
+            Ok(commands) => PreparedStep::Commands(commands.into_iter().map(Into::into).collect()),
             Err(why) => PreparedStep::Failed(Exit::Config.code(), why),
         },
         StepAction::File(file) => {
-            let tell = |words| mailbox.send(Event::Prepared(id, PreparedStep::Progress(words)));
+            let tell = |words| mailbox.send(Event::Prepared(inquiry, PreparedStep::Progress(words)));
             match prepare::perform(file, cancelled, &tell) {
                 Ok(done) => PreparedStep::Done(done.words),
                 Err(Fault::Cancelled) => PreparedStep::Done(String::new()),
@@ -76,26 +92,26 @@ fn prepare(id: StepId, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbo
     }
 }
 
-/// Whether a command of a condition ends with 0 in time; it is a child of the loop's like every other, and killed after that.
+/// Whether a command of a condition exits with 0 in time; it is a child of the loop like all others, and killed after that.
 fn passes(command: &ProcessPlan, mailbox: &Mailbox) -> bool {
     let (answer, answered) = oneshot::channel();
     mailbox.request(ProcessRequest::Run(Box::new(command.clone()), answer));
     let program = command.argv.words().first().map_or("", Word::shown);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
-        warn!("the condition `{program}` cannot be asked, so it does not hold: there is no room for it; check the limits");
+        warn!("the condition `{program}` cannot be tested, so it does not hold: its process cannot be created; check the limits");
         return false;
     };
     let ended = runtime.block_on(async { tokio::time::timeout(StepPlan::CONDITION_LIMIT, answered).await });
     match ended {
         Ok(Ok(Ok(ended))) => ended == Ended::Code(0),
         Ok(Ok(Err(why))) => {
-            warn!("the condition `{program}` cannot be asked, so it does not hold: {why}");
+            warn!("the condition `{program}` cannot be tested, so it does not hold: {why}");
             false
         }
-        // Everything is on its way out.
+        // The shutdown has begun.
         Ok(Err(_)) => false,
         Err(_) => {
-            // It is killed once it is seen that nobody waits for it any more.
+            // The loop kills it because the receiver is dropped.
             mailbox.ring();
             warn!("the condition `{program}` took longer than 10s, so it does not hold");
             false

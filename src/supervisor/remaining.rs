@@ -1,4 +1,4 @@
-//! Says who is waited for when something was asked to end, and who was killed because it did not.
+//! Logs which processes have not ended after their stop signal, and which are killed.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -12,13 +12,13 @@ use crate::clock::Moment;
 use crate::process::children::There;
 use crate::state::event::{ProcessId, ProcessTimer, Timer};
 
-/// How long nothing is said of who is asked to end: most are gone by then.
+/// How long nothing is logged after a stop signal: most processes end within this time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Processes that are named; of more the number is said.
+/// The maximum number of named processes; further ones are counted.
 const MOST_NAMED: usize = 5;
 
-/// What is to be said of those who are left, and when.
+/// The state of the log lines about remaining processes.
 #[derive(Debug, Default)]
 pub(super) struct Remaining {
     mention: Option<Duration>,
@@ -28,7 +28,7 @@ pub(super) struct Remaining {
 }
 
 impl Remaining {
-    /// Takes down until when those who were asked to end have time.
+    /// Records the deadline of processes with a stop signal.
     pub(super) fn armed(&mut self, timer: Timer, now: Moment, after: Duration) {
         if matches!(timer, Timer::Grace | Timer::Overlap | Timer::Process(ProcessId::Migration, ProcessTimer::Grace)) {
             self.end = Some(now.mono.saturating_add(after));
@@ -36,19 +36,19 @@ impl Remaining {
         }
     }
 
-    /// Somebody was asked to end just now.
+    /// Records that a stop signal was sent now.
     pub(super) fn stop_requested(&mut self, now: Moment) {
         self.mention = Some(now.mono + PATIENCE);
     }
 
-    /// Time until there is something to say; none when there is not.
+    /// Time until the next log line; none if there is none.
     pub(super) fn next(&self, now: Moment) -> Option<Duration> {
         self.mention.map(|at| at.saturating_sub(now.mono))
     }
 }
 
 impl Supervisor {
-    /// Says what ended and who is still waited for, once that has taken a while.
+    /// Logs what ended and which processes are still running, after a while.
     pub(super) fn mention_left(&mut self, now: Moment) {
         if self.remaining.next(now) != Some(Duration::ZERO) {
             return;
@@ -66,7 +66,7 @@ impl Supervisor {
         info!("{ended}still waiting for {}{end}", named(&there));
     }
 
-    /// Says who is about to be killed, each once.
+    /// Logs the processes that are about to be killed, each once.
     pub(super) fn report_killed(&mut self, number: i32, id: Option<ProcessId>) {
         if number != libc::SIGKILL {
             return;
@@ -74,12 +74,12 @@ impl Supervisor {
         let mut who = self.children.there(id);
         who.pids.retain(|pid| self.remaining.killed.insert(*pid));
         if !who.pids.is_empty() {
-            warn!("killing {}: still there after the time to end", named(&who));
+            warn!("killing {}: still there at the end of its time", named(&who));
         }
     }
 }
 
-/// The processes by pid and name, as many as fit a line.
+/// The processes by pid and name, as many as fit into a line.
 fn named(There { pids, are_all }: &There) -> String {
     let mut text = String::new();
     for pid in pids.iter().take(MOST_NAMED) {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_before_it_has_taken_a_while() {
+    fn nothing_is_logged_before_it_has_taken_a_while() {
         let (mut left, now) = (Remaining::default(), Moment::default());
         assert_eq!(left.next(now), None);
         left.armed(Timer::Process(ProcessId::Main, ProcessTimer::Watchdog), now, Duration::from_secs(5));

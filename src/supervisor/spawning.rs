@@ -1,4 +1,4 @@
-//! What is started for a process of the plan: its command, its ways to report, and what the lock adds to its environment.
+//! Starts the processes of the plan: command, notification channels, and variables of the lock.
 
 use tracing::debug;
 
@@ -26,13 +26,13 @@ impl Supervisor {
             Ok(_) => Event::Forked(id),
             Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
         };
-        // The next events that are applied: a TERM that waits in the queue must find the process, and a module's failure the main one.
+        // These events are applied next: a queued TERM must find the process, and the failure of a module the main process.
         let place = if matches!(id, ProcessId::Module(_)) { self.news } else { 0 };
         self.queue.insert(place, news);
         self.news += 1;
     }
 
-    /// Starts it with ways to report that no other start has had.
+    /// Starts it with new notification channels.
     fn start(&mut self, id: ProcessId, plan: &ProcessPlan) -> Result<i32, SpawnError> {
         self.reports.remove(&id);
         let mut reports = Reports::open(plan).map_err(|errno| SpawnError::no_reports(plan, &errno.into()))?;
@@ -44,8 +44,8 @@ impl Supervisor {
         Ok(pid)
     }
 
-    /// The migration's command, or one that is asked about it. What runs under the lock bears the lock's name in the database; a
-    /// check may run while another replica holds it, and must not be taken for a leftover.
+    /// A command of the migration. Commands under the lock have the lock's name in the database; a check does not, because it may run while
+    /// another replica holds the lock, and must not be mistaken for a leftover.
     fn task(&self, migration: &MigrationPlan, purpose: Option<SchemaQuestion>) -> Option<ProcessPlan> {
         let question = match purpose {
             None => return Some(self.named_after_lock(&migration.process)),

@@ -1,13 +1,14 @@
-//! Whether the thread of the checks is wedged: told from a gap of the clock, answered by another thread first and given up last.
+//! Whether the thread of the checks hangs, as opposed to a gap of the clock. First another thread replaces it; if that does not help, it is
+//! given up.
 
 use std::time::Duration;
 
 use crate::clock::{Moment, Pulse};
 
-/// How old the last turn may be before it is overdue.
+/// How old the last activity may be before it is overdue.
 const OVERDUE: Duration = Pulse::TICK.saturating_mul(3);
 
-/// How long the thread that took the place has for its first turn.
+/// How long the replacement thread has for its first activity.
 const HELP: Duration = Duration::from_secs(30);
 
 /// What a look has found.
@@ -17,7 +18,7 @@ pub(super) enum Stall {
     Detected,
     /// That did not help within 30 s.
     Persists,
-    /// It turns again.
+    /// It is active again.
     Over,
 }
 
@@ -26,12 +27,12 @@ enum State {
     Turning,
     /// Overdue; after a thaw the thread has until then to show that it was only frozen.
     Suspected(Duration),
-    /// Another thread took the place and has until then.
+    /// Another thread replaced it and has until then.
     Replaced(Duration),
     GivenUp,
 }
 
-/// Looks at the pulse of the thread of the checks. All times are monotonic, in the terms of [`Moment::mono`].
+/// Monitors the pulse of the checks' thread. All times are monotonic, like [`Moment::mono`].
 #[derive(Debug)]
 pub(super) struct StallDetector {
     state: State,
@@ -44,9 +45,9 @@ impl StallDetector {
         Self { state: State::Turning, beat: now.mono, looked: now.mono }
     }
 
-    /// Judges the thread whose last turn was at `beat`.
+    /// Judges the thread whose last activity was at `beat`.
     ///
-    /// Time that passed without a look is no evidence: who froze us froze the thread, too, and may have thawed us first.
+    /// Time in which this process did not run is no evidence: a freeze also stops the thread, which may be resumed later than us.
     pub(super) fn look(&mut self, now: Moment, beat: Duration) -> Option<Stall> {
         let now = now.mono;
         let was_away = now.saturating_sub(std::mem::replace(&mut self.looked, now)) > Pulse::TICK * 2;
@@ -67,7 +68,7 @@ impl StallDetector {
         stall
     }
 
-    /// Time until the next look.
+    /// Time until the next check.
     pub(super) fn next(&self, now: Moment) -> Duration {
         let at = match self.state {
             State::Turning => self.beat + OVERDUE,
@@ -86,7 +87,7 @@ mod tests {
         Moment::default().after(Duration::from_secs(seconds))
     }
 
-    /// Looks as often as the watchdog wants to until `end`, and tells what was found when. The thread turned last at 0.
+    /// Looks as often as the watchdog requests until `end`, and returns what it found and when. The thread was last active at 0.
     fn stalls(detector: &mut StallDetector, from: u64, end: u64) -> Vec<(u64, Stall)> {
         let (mut now, mut found) = (at(from), Vec::new());
         while now.mono <= at(end).mono {
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_of_the_clock_is_no_wedge_and_gives_a_full_tick() {
+    fn a_gap_of_the_clock_is_not_a_stall_and_grants_a_full_tick() {
         for (before, thaw) in [(3, 603), (16, 616), (19, 100)] {
             let mut detector = StallDetector::new(at(0));
             assert_eq!(stalls(&mut detector, 0, before), [], "{before}");

@@ -1,4 +1,4 @@
-//! Tells the supervisor above us, if there is one, how we are (`sd_notify(3)`; podman passes such a socket into containers).
+//! Reports our state to a supervisor above us, if there is one (`sd_notify(3)`; podman passes such a socket into containers).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::state::snapshot::{Phase, Snapshot};
 use crate::sys;
 
-/// The line upwards; without `NOTIFY_SOCKET` it does nothing.
+/// The notifier; without `NOTIFY_SOCKET` it does nothing.
 #[derive(Debug, Default)]
 pub(super) struct SystemdNotifier {
     line: Option<(UnixDatagram, SocketAddr)>,
@@ -39,7 +39,7 @@ impl SystemdNotifier {
         Self { line, watchdog, pinged: now }
     }
 
-    /// Tells what changed.
+    /// Reports changes.
     pub(super) fn notify(&self, before: &Snapshot, after: &Snapshot) {
         if before.phase == after.phase {
             return;
@@ -52,7 +52,7 @@ impl SystemdNotifier {
         self.send(&format!("{state}STATUS={}", after.phase.word()));
     }
 
-    /// Says that we are alive, when half of the time that was given for it is over.
+    /// Sends the watchdog message when half of its interval is over.
     pub(super) fn ping(&mut self, now: Moment) {
         if self.next(now) == Some(Duration::ZERO) {
             self.pinged = now;
@@ -60,12 +60,12 @@ impl SystemdNotifier {
         }
     }
 
-    /// Time until the next ping; none when nobody expects one.
+    /// Time until the next watchdog message; none if none is expected.
     pub(super) fn next(&self, now: Moment) -> Option<Duration> {
         self.watchdog.map(|every| every.saturating_sub(now.since(self.pinged)))
     }
 
-    /// One datagram; a receiver that is slow or gone is no concern of the child's.
+    /// Sends one datagram; a slow or missing receiver is ignored.
     fn send(&self, text: &str) {
         if let Some((socket, address)) = &self.line {
             let _ = socket.send_to_addr(text.as_bytes(), address);

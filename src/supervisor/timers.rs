@@ -1,4 +1,4 @@
-//! Timers as data: what is armed, and which has run out.
+//! Timers as data: which are armed, and which have expired.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::gap;
 use crate::clock::Moment;
 use crate::state::event::{ProcessTimer, Timer};
 
-/// How many times its own length a timer may get at most by extensions.
+/// How many times its own length a timer may reach by extensions.
 const LONGEST_EXTENSION: u32 = 2;
 
 /// An armed timer.
@@ -15,9 +15,9 @@ const LONGEST_EXTENSION: u32 = 2;
 struct Armed {
     /// Its monotonic deadline.
     at: Duration,
-    /// For how long it was armed.
+    /// Its original time.
     length: Duration,
-    /// The latest that an extension may move it to.
+    /// The latest deadline by extensions.
     latest: Duration,
 }
 
@@ -31,7 +31,7 @@ impl Timers {
         self.0.insert(timer, Armed { at: now.mono.saturating_add(after), length: after, latest });
     }
 
-    /// Gives an armed timer this long from now on, but never less than it has, and never more than twice what it was armed for.
+    /// Extends an armed timer to this long from now on, never shorter than before, and at most twice its original time.
     pub(super) fn extend(&mut self, timer: Timer, now: Moment, by: Duration) {
         if let Some(armed) = self.0.get_mut(&timer) {
             armed.at = armed.at.max(now.mono.saturating_add(by).min(armed.latest));
@@ -42,7 +42,7 @@ impl Timers {
         self.0.remove(&timer);
     }
 
-    /// Time until there is something to do: the next one runs out, or a gap of the clock has to be looked for. None when nothing is armed.
+    /// Time until the next expiry, or until the next check for a gap of the clock. None if nothing is armed.
     pub(super) fn next(&self, now: Moment) -> Option<Duration> {
         let left = |(timer, armed): (&Timer, &Armed)| {
             let left = armed.at.saturating_sub(now.mono);
@@ -51,7 +51,7 @@ impl Timers {
         self.0.iter().map(left).min()
     }
 
-    /// Moves every deadline against others by time in which nobody could run, as far as its whole length from now at most.
+    /// Extends every deadline for other processes by the time in which this process could not run, at most to its full length from now.
     pub(super) fn shift(&mut self, now: Moment, lost: Duration) {
         for (_, armed) in self.0.iter_mut().filter(|(timer, _)| waits_for_us(**timer)) {
             let moved = armed.at.saturating_add(lost).min(now.mono.saturating_add(armed.length)).max(armed.at);
@@ -60,15 +60,15 @@ impl Timers {
         }
     }
 
-    /// The earliest of those that have run out.
+    /// The earliest expired timer.
     pub(super) fn overdue(&self, now: Moment) -> Option<Timer> {
         let (timer, _) = self.0.iter().filter(|(_, armed)| armed.at <= now.mono).min_by_key(|(_, armed)| armed.at)?;
         Some(*timer)
     }
 }
 
-/// Whether time in which nobody could run is not held against this one: it limits what others do. A pause only lets time pass, and
-/// what protects another replica from our migration gets no grace.
+/// Whether a gap extends this timer: it does if it limits what other processes do. A pause before a restart is not extended, and neither is
+/// a limit that protects other replicas from our migration.
 const fn waits_for_us(timer: Timer) -> bool {
     !matches!(timer, Timer::Overlap | Timer::Process(_, ProcessTimer::Restart))
 }
@@ -148,6 +148,6 @@ mod tests {
         }
         let last = start.after(seconds(15));
         timers.extend(Timer::Grace, last, Duration::MAX);
-        assert_eq!(left(&timers, last), Some(seconds(1)), "asked again and again it is no longer");
+        assert_eq!(left(&timers, last), Some(seconds(1)), "repeated requests do not make it longer");
     }
 }

@@ -1,4 +1,4 @@
-//! Who is at the other end of a unix socket, as the kernel vouches for it (`SO_PEERCRED`, unix(7)), and whether that is one of us.
+//! The authenticated peer of a unix socket (`SO_PEERCRED`, unix(7)), and whether it is trusted.
 
 use std::fmt;
 use std::fs;
@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::geteuid;
 
-/// As what a user without a number in this user namespace shows, where the kernel does not say (`overflowuid`, user_namespaces(7)).
+/// The default uid for users that are not mapped in this user namespace (`overflowuid`, user_namespaces(7)).
 const OVERFLOW: u32 = 65_534;
 
-/// How many users there are in a user namespace that maps all of them.
+/// The number of users in a user namespace that maps all of them.
 const EVERYBODY: u64 = 4_294_967_295;
 
 /// The process at the other end when it connected or began to listen.
@@ -23,19 +23,19 @@ pub struct Peer {
     pub pid: i32,
 }
 
-/// Whether a peer is one of us.
+/// Whether a peer is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Root or our own user.
     Ours,
-    /// Somebody else.
+    /// Another user.
     Foreign,
-    /// It shows as our own user, and so does everybody whom this user namespace does not map.
+    /// It appears as our own user, but so do all users that this user namespace does not map.
     Unproven,
 }
 
 impl Peer {
-    /// The peer of a connected unix socket; none where the kernel does not say.
+    /// The peer of a connected unix socket; none if unknown.
     pub fn of(socket: &impl AsFd) -> Option<Self> {
         let found = getsockopt(&socket.as_fd(), sockopt::PeerCredentials).ok()?;
         Some(Self { uid: found.uid(), pid: found.pid() })
@@ -54,7 +54,7 @@ impl Peer {
     }
 }
 
-/// A user that nobody maps shows as the overflow user, so that user is only itself where everybody is mapped.
+/// Unmapped users appear as the overflow user, so that user is only certain if all users are mapped.
 fn trust(uid: u32, own: u32, overflow: u32, maps_all: impl FnOnce() -> bool) -> Trust {
     match uid {
         uid if uid != 0 && uid != own => Trust::Foreign,
@@ -63,7 +63,7 @@ fn trust(uid: u32, own: u32, overflow: u32, maps_all: impl FnOnce() -> bool) -> 
     }
 }
 
-/// Whether a `uid_map` (user_namespaces(7)) has a number for every user there can be.
+/// Whether a `uid_map` (user_namespaces(7)) maps all users.
 fn maps_everybody(map: &str) -> bool {
     let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
     counts.fold(0_u64, u64::saturating_add) >= EVERYBODY

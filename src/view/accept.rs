@@ -1,4 +1,4 @@
-//! What an `Accept` header likes best (RFC 9110, 12.5.1), as far as the views have a choice.
+//! Content negotiation by the `Accept` header (RFC 9110, 12.5.1).
 
 /// One media range of the header.
 pub(super) struct Range<'a> {
@@ -9,7 +9,7 @@ pub(super) struct Range<'a> {
     quality: f32,
 }
 
-/// Every media range in order; one whose quality cannot be read has none.
+/// All media ranges in order; an invalid quality counts as 0.
 pub(super) fn ranges(accept: &str) -> impl Iterator<Item = Range<'_>> {
     accept.split(',').map(|part| {
         let mut fields = part.split(';').map(str::trim);
@@ -26,7 +26,7 @@ pub(super) fn ranges(accept: &str) -> impl Iterator<Item = Range<'_>> {
     })
 }
 
-/// What `offer` yields for the range that is liked best, the first of several; none where it yields nothing for any.
+/// The result of `offer` for the most preferred range, the first of several; none if it has none for any.
 pub(super) fn best<T>(accept: &str, offer: impl Fn(&Range<'_>) -> Option<T>) -> Option<T> {
     let mut best = (0.0, None);
     for range in ranges(accept) {

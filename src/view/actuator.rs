@@ -22,8 +22,7 @@ const V2: &str = "application/vnd.spring-boot.actuator.v2+json";
 /// The groups, which never show components.
 pub(super) const GROUPS: [&str; 2] = ["liveness", "readiness"];
 
-/// The one word of `Accept` that the answers depend on: the type that the asker understands best. One that accepts none of ours gets
-/// JSON all the same, because 406 would be no answer.
+/// The negotiated content type. A client that accepts none of ours gets JSON anyway, instead of 406.
 pub(super) fn syntax(accept: &str) -> &'static str {
     let best = accept::best(accept, |range| match range.kind.as_str() {
         "*/*" | "application/*" | V3 => Some(V3),
@@ -34,7 +33,7 @@ pub(super) fn syntax(accept: &str) -> &'static str {
     best.unwrap_or(V3)
 }
 
-/// Answers the path below `/actuator`.
+/// Handles a path below `/actuator`.
 pub(super) fn render(
     assessment: &Assessment<'_>,
     path: &[&str],
@@ -67,14 +66,14 @@ pub(super) fn render(
                 }),
                 names => all().descend(names),
             };
-            // Spring's answer to an unknown component has no body.
+            // Spring's response for an unknown component has no body.
             Some(found.map_or_else(|| Response::new(404, kind, String::new()), |component| document(&component)))
         }
         _ => None,
     }
 }
 
-/// Answers a path below the one of a module's own pages: its health, and a component of it.
+/// Handles a path below the web path of a module: its health, and a component of it.
 pub(super) fn render_own(assessment: &Assessment<'_>, path: &[&str], accept: &str, authorized: bool) -> Option<Response> {
     let kind = syntax(accept);
     let (web_path, below) = path.split_at(path.iter().rposition(|segment| *segment == "actuator")?);
@@ -88,9 +87,9 @@ pub(super) fn render_own(assessment: &Assessment<'_>, path: &[&str], accept: &st
     Some(Response::document(code(component.status), kind, &component))
 }
 
-/// The whole, and every component in it.
+/// The overall health with all components.
 fn components<'a>(assessment: &Assessment<'a>, authorized: bool, names: ComponentNames, syntax: Syntax) -> Component<'a> {
-    // Those of a module stand below it.
+    // The checks of a module are below it.
     let own = assessment.counted().filter(|assessed| assessed.check.module.is_none());
     let of_checks = own.map(|assessed| (assessed.check.name.as_str().into(), of_check(assessed, authorized)));
     let mut parts: Parts<'a> = of_checks.collect();
@@ -105,12 +104,12 @@ fn components<'a>(assessment: &Assessment<'a>, authorized: bool, names: Componen
     Component::composite(assessment.status().word(), parts, syntax)
 }
 
-/// DOWN, OUT_OF_SERVICE and also UNKNOWN are 503: who is still starting shall get no traffic.
+/// DOWN, OUT_OF_SERVICE and also UNKNOWN are 503: a starting replica must get no traffic.
 const fn code(status: &str) -> u16 {
     if matches!(status.as_bytes(), b"UP") { 200 } else { 503 }
 }
 
-/// Spring's health as a whole.
+/// Spring's overall health.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ActuatorHealth<'a> {
     #[serde(flatten)]
@@ -118,7 +117,7 @@ pub(super) struct ActuatorHealth<'a> {
     groups: [&'static str; 2],
 }
 
-/// Spring's index. Links are relative, so that they are right behind any proxy.
+/// Spring's index. Links are relative, so that they work behind any proxy.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ActuatorIndex {
     #[serde(rename = "_links")]
@@ -137,7 +136,7 @@ fn index() -> ActuatorIndex {
     ActuatorIndex { links: Members(links.map(|(name, href)| (name, Link { href, templated: href.contains('{') })).collect()) }
 }
 
-/// Who this is, and Koupleless' list of modules.
+/// The application's name and version, and Koupleless' list of modules.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ActuatorInfo<'a> {
@@ -145,7 +144,7 @@ pub(super) struct ActuatorInfo<'a> {
     build: Build,
     /// The main process (Koupleless' "base") first.
     ark_biz_info: Vec<Biz<'a>>,
-    /// There are none here, and its readers look for the list.
+    /// Always empty; clients expect the list.
     #[schemars(length(max = 0))]
     ark_plugin_info: Vec<&'static str>,
 }
@@ -155,7 +154,7 @@ pub(super) struct ActuatorInfo<'a> {
 struct App<'a> {
     name: &'a str,
     mode: Option<&'a str>,
-    /// As the configuration says it.
+    /// From the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'a str>,
 }

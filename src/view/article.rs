@@ -7,13 +7,13 @@ use super::members::Members;
 use super::{JSON, Response};
 use crate::state::snapshot::{Assessment, Status};
 
-/// The document: the verdict, the configured checks (another one joins them while it fails), the application's version.
+/// The document: the verdict, the configured checks (others are added while they fail), the application's version.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Article<'a> {
     status: Health,
     #[serde(flatten)]
     checks: Members<'a, Health>,
-    /// As the configuration says it; `null` where it says none.
+    /// From the configuration; `null` without one.
     version: Option<&'a str>,
 }
 
@@ -25,7 +25,7 @@ enum Health {
     Unhealthy,
 }
 
-/// The whole answer.
+/// The response.
 pub(super) fn render(assessment: &Assessment<'_>) -> Response {
     let word = |holds| if holds { Health::Healthy } else { Health::Unhealthy };
     let up = assessment.status() == Status::Up;

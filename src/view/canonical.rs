@@ -1,14 +1,14 @@
-//! What an answer depends on: requests that differ in nothing else are told the same, so one rendering serves them all.
+//! The canonical form of a request: everything that a response depends on, so that equal requests share one rendering.
 
 use super::path::{Endpoint, View};
 use super::{DetailAccess, Request, actuator, exposition, has_key, page};
 use crate::plan::Views;
 
-/// The longest path below `/actuator/health` that is kept; a longer one names nothing that there is, or is rendered each time.
+/// The longest path below `/actuator/health` that is cached; a longer one does not exist, or is rendered each time.
 const LONGEST_PATH: usize = 128;
 
-/// A request without everything that its answer does not depend on. Query and `Accept` are fixed words, so that whoever asks cannot
-/// make two of one; only the path below `/actuator/health`, or to that of a module, is the asker's own.
+/// A request reduced to what its response depends on. Query and `Accept` become fixed words, so that a client cannot create variants; only
+/// the path below `/actuator/health`, or to that of a module, is kept from the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Canonical {
     path: String,
@@ -20,7 +20,7 @@ pub struct Canonical {
 }
 
 impl Canonical {
-    /// What `request` comes down to; none where its answer depends on words of the asker's own, or where there is no such path.
+    /// The canonical form of `request`; none if its response depends on other input of the client, or if there is no such path.
     pub fn of(request: &Request<'_>) -> Option<Self> {
         let Request { query, accept, authorized, views, .. } = *request;
         let endpoint = Endpoint::of(request.path)?;
@@ -40,14 +40,14 @@ impl Canonical {
         (path.len() <= LONGEST_PATH).then_some(Self { path, query, accept, authorized, access, views })
     }
 
-    /// The request that this stands for.
+    /// The request of this form.
     pub fn request(&self) -> Request<'_> {
         let Self { path, query, accept, authorized, access, views } = self;
         Request { method: "GET", path, query, accept, authorized: *authorized, access: *access, views: *views, figures: None }
     }
 }
 
-/// Whether a segment reads the same encoded and decoded.
+/// Whether a segment is the same encoded and decoded.
 fn is_plain(segment: &str) -> bool {
     !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
 }

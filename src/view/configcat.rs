@@ -49,10 +49,10 @@ struct CheckStatus<'a> {
     more: Option<More<'a>>,
 }
 
-/// A check that is asked with a key, as ConfigCat's proxy tells of an SDK.
+/// A check with an API key, in the form of an SDK in ConfigCat's proxy.
 #[derive(Serialize, JsonSchema)]
 struct Sdk<'a> {
-    /// Masked, and for authorized readers.
+    /// Masked, for authorized readers.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
     #[schemars(extend("enum" = ["online"]))]
@@ -60,7 +60,7 @@ struct Sdk<'a> {
     source: Source,
 }
 
-/// Where its answers come from, with the status and the records of the check.
+/// Its source, with the status and the records of the check.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Source {
@@ -72,7 +72,7 @@ struct Source {
     records: Vec<String>,
 }
 
-/// What the page shows of a check beyond its records.
+/// Further data of a check that the page shows.
 #[derive(Serialize, JsonSchema)]
 struct More<'a> {
     state: &'static str,
@@ -86,7 +86,7 @@ struct More<'a> {
     history: Vec<Bucket>,
 }
 
-/// The runs of some seconds.
+/// The runs of one bucket.
 #[derive(Serialize, JsonSchema)]
 struct Bucket {
     age_s: u64,
@@ -97,8 +97,7 @@ struct Bucket {
 
 const STATUSES: [&str; 4] = ["initializing", "healthy", "degraded", "down"];
 
-/// The checks, made one by one while they are written: with hundreds of them, a tree of all would take several times the memory of its
-/// text.
+/// The checks, created one by one during serialization: a tree of hundreds of them would take several times the memory of the text.
 struct Checks<'a> {
     assessment: &'a Assessment<'a>,
     verbose: bool,
@@ -121,7 +120,7 @@ impl Serialize for Checks<'_> {
     }
 }
 
-/// The document. `verbose` in the query adds what the page shows: `portcullis status --json` asks for it.
+/// The document. `verbose` in the query adds what the page shows: `portcullis status --json` sets it.
 pub(super) fn render(assessment: &Assessment<'_>, query: &str, authorized: bool) -> Response {
     let verbose = has_key(query, "verbose");
     let document = Status {
@@ -134,7 +133,7 @@ pub(super) fn render(assessment: &Assessment<'_>, query: &str, authorized: bool)
     Response::document(200, JSON, &document)
 }
 
-/// ConfigCat's rule from the ring alone; only a stale result, which it does not know, is told as degraded.
+/// ConfigCat's rule, from the records alone; only a stale result, which it does not have, is degraded.
 fn status(Assessed { check, kind, .. }: &Assessed<'_>) -> &'static str {
     if check.records.is_empty() {
         return "initializing";
@@ -154,7 +153,7 @@ fn root(assessment: &Assessment<'_>) -> &'static str {
     let failed =
         matches!(snapshot.phase, Phase::Failed | Phase::Stopped) || (!snapshot.started && snapshot.base_start() == StageState::Down);
     let all = |word| checks.iter().all(|assessed| status(assessed) == word);
-    // What is asked, in the place of ConfigCat's SDKs: that the process runs does not make up for sources that are all down.
+    // Only probed checks count, like ConfigCat's SDKs: a running process does not compensate for sources that are all down.
     let mut sources = checks.iter().filter(|assessed| assessed.check.id.is_some()).map(status).peekable();
     match () {
         () if !snapshot.started && !failed => "initializing",

@@ -11,7 +11,7 @@ pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The type of OpenMetrics.
 pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The kinds of metric families that are told.
+/// The kinds of metric families.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum MetricKind {
     Gauge,
@@ -20,7 +20,7 @@ pub(super) enum MetricKind {
     Info,
 }
 
-/// A document that grows family by family.
+/// A document that is built family by family.
 pub(super) struct Exposition {
     text: String,
     openmetrics: bool,
@@ -40,7 +40,7 @@ impl Exposition {
         self.text
     }
 
-    /// Begins a family. OpenMetrics names counters and infos without the suffix that their samples bear.
+    /// Begins a family. In OpenMetrics the names of counters and infos have no suffix, but their samples do.
     pub(super) fn family(&mut self, name: &str, kind: MetricKind, help: &str, unit: &str) {
         let bare = match kind {
             MetricKind::Counter if self.openmetrics => name.strip_suffix("_total").unwrap_or(name),
@@ -59,7 +59,7 @@ impl Exposition {
         }
     }
 
-    /// One sample of the family that was begun last.
+    /// One sample of the current family.
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(name);
         for (index, (label, content)) in labels.iter().enumerate() {
@@ -86,7 +86,7 @@ impl Exposition {
         }
     }
 
-    /// One series of the histogram that was begun last: each limit with what fell into its bucket alone, then all of it.
+    /// One series of the current histogram: each limit with the count of its own bucket, then the total.
     pub(super) fn histogram<'l>(
         &mut self,
         name: &str,
@@ -99,7 +99,7 @@ impl Exposition {
         let mut below = 0;
         for (limit, within) in buckets {
             below += within;
-            // OpenMetrics wants a point in it.
+            // OpenMetrics requires a decimal point.
             let limit = format!("{limit:?}");
             self.sample(&bucket, &[labels, &[("le", &limit)]].concat(), below);
         }
@@ -115,8 +115,7 @@ impl Exposition {
     }
 }
 
-/// The one word of `Accept` that the answer depends on: OpenMetrics 1.0.0 where that is liked best; no match at all is text 0.0.4,
-/// never 406.
+/// The negotiated format: OpenMetrics 1.0.0 if it is preferred; without a match text 0.0.4, never 406.
 pub(super) fn syntax(accept: &str) -> &'static str {
     let best = accept::best(accept, |range| match (range.kind.as_str(), range.version) {
         ("application/openmetrics-text", None | Some("1.0.0")) => Some("application/openmetrics-text"),

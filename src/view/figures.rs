@@ -1,12 +1,12 @@
-//! What the server knows of itself and no snapshot does: how fast it answered, and what its process uses.
+//! The metrics of the server itself, which are not in a snapshot: response times, and the resources of its process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The limits of the histogram's buckets in seconds: an answer is composed from memory, so most lie in the first.
+/// The limits of the histogram's buckets in seconds: responses are composed from memory, so most are in the first.
 pub const LIMITS: [f64; 8] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5];
 
-/// What a request is counted by. Routes and methods are fixed words, so that nobody can make the histogram grow.
+/// The labels of a request. Routes and methods are fixed words, so that clients cannot make the histogram grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// [`super::route_of`] the path.
@@ -20,11 +20,11 @@ pub struct Key {
 /// The requests of one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// Requests by the first of the [`LIMITS`] that they kept.
+    /// Requests by the first of the [`LIMITS`] that is not exceeded.
     pub counts: [u64; LIMITS.len()],
     /// All requests.
     pub count: u64,
-    /// All their time.
+    /// Their total time.
     pub sum: Duration,
 }
 
@@ -44,13 +44,13 @@ impl RequestCounts {
         observed.sum += took;
     }
 
-    /// Every key that was asked, in order.
+    /// All labels in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Observed)> {
         self.0.iter()
     }
 }
 
-/// What portcullis' own process uses.
+/// The resources of portcullis' own process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProcessFigures {
     /// Processor time, user and system.
@@ -63,16 +63,16 @@ pub struct ProcessFigures {
     pub virtual_memory: u64,
     /// Resident memory in bytes.
     pub resident_memory: u64,
-    /// When it began, since the epoch.
+    /// Its start, since the epoch.
     pub started: Duration,
 }
 
-/// All of it.
+/// All metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// How long requests took.
     pub requests: RequestCounts,
-    /// The process; none where the kernel does not tell.
+    /// The process; none if unknown.
     pub process: Option<ProcessFigures>,
     /// Processor time of the longest turn of the loop that owns the signals.
     pub longest_turn: Duration,

@@ -1,10 +1,10 @@
-//! What fits into a long answer and what is only counted: the one place where answers are cut.
+//! Limits the length of responses: writes what fits and counts the rest.
 
-/// Pieces that did not fit before the rest is counted unseen, so that what is left out costs next to nothing.
+/// The number of pieces that did not fit after which the rest is only counted, so that omitted ones cost almost nothing.
 const TRIES: usize = 16;
 
-/// Writes every item that keeps `text` within `longest` bytes, and counts the others. One that is too long leaves its room to the shorter
-/// ones behind it.
+/// Writes every item that keeps `text` within `longest` bytes, and counts the others. One that is too long leaves its space to shorter ones
+/// after it.
 pub(super) fn append<T>(text: &mut String, longest: usize, items: impl IntoIterator<Item = T>, write: impl Fn(&mut String, T)) -> usize {
     let mut left_out = 0;
     for item in items {
@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_not_written_for_ever() {
+    fn a_blocked_write_ends_in_time() {
         let written = std::cell::Cell::new(0);
         let left_out = append(&mut String::new(), 4, 0..1000, |text, _| {
             written.set(written.get() + 1);

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::{LONGEST_BODY, Response, TEXT, fit, reason};
 use crate::state::snapshot::{Assessment, Level};
 
-/// The whole endpoint: `ok`, or every line when something fails or `verbose` stands in the query, with whatever value.
+/// The whole endpoint: `ok`, or all lines if something fails or the query has `verbose`, with any value.
 ///
-/// `exclude` may be repeated and names one check each; names that match nothing are said and do not fail.
+/// `exclude` may be repeated, each with the name of a check; unknown names are reported and do not fail.
 pub(super) fn render(assessment: &Assessment<'_>, endpoint: &str, level: Level, query: &str) -> Response {
     let mut verbose = false;
-    // Sets: thousands of names fit into a query, and as many checks may be asked.
+    // Sets, because a query may have thousands of names for as many checks.
     let mut excluded = BTreeSet::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match key.as_ref() {
@@ -45,7 +45,7 @@ pub(super) fn render(assessment: &Assessment<'_>, endpoint: &str, level: Level, 
     Response::new(status, TEXT, format!("{}{endpoint} check {verdict}\n", bounded(lines)))
 }
 
-/// One check of an endpoint; none when the endpoint does not ask it. Its public reason is told, never the error itself.
+/// One check of an endpoint; none if it does not belong to the endpoint. Only the public reason is shown, never the error itself.
 pub(super) fn render_one(assessment: &Assessment<'_>, level: Level, name: &str) -> Option<Response> {
     let item = assessment.items(level).into_iter().find(|item| item.name == name)?;
     Some(if item.passes {
@@ -55,7 +55,7 @@ pub(super) fn render_one(assessment: &Assessment<'_>, level: Level, name: &str) 
     })
 }
 
-/// All lines in their order; where they are too long together failures first, as many as fit, and a count of the rest.
+/// All lines in order; if they are too long together, failures first, as many as fit, and a count of the rest.
 fn bounded(mut lines: Vec<(bool, String)>) -> String {
     const FRAME: usize = 64;
     let total: usize = lines.iter().map(|(_, line)| line.len()).sum();

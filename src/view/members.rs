@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-/// The members. Names are unique: those of checks and of steps are, and they share none.
+/// The members. Their names, those of checks and steps, are unique.
 #[derive(JsonSchema)]
 #[schemars(inline)]
 pub(super) struct Members<'a, T>(#[schemars(with = "BTreeMap<&str, T>")] pub(super) Vec<(&'a str, T)>);

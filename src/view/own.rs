@@ -1,17 +1,17 @@
-//! What is answered where a command of one's own runs in place of the service, and how that answer is known.
+//! The response while an ad-hoc command runs instead of the service, and how that response is recognized.
 
-/// What the answer begins with.
-const WORDS: &str = "a command of one's own runs here, and no service";
+/// The beginning of the response.
+const WORDS: &str = "an ad-hoc command runs here, not a service";
 
-/// The answer beside the program of this name or path.
+/// The response while the program of this name or path runs.
 pub fn render(program: &str) -> String {
     let name = program.rsplit('/').next().unwrap_or_default();
     if is_plain(name) { format!("{WORDS}: {name}\n") } else { format!("{WORDS}\n") }
 }
 
-/// The line to show for such an answer; none where it is another one.
+/// The line to show for such a response; none for any other.
 ///
-/// It is made anew, so that whoever else answers there has no say in it but for a plain name.
+/// It is composed again, so that another server on this socket can only provide a plain name.
 pub fn read(body: &str) -> Option<String> {
     let rest = body.strip_prefix(WORDS)?.trim_end();
     let name = rest.strip_prefix(": ").filter(|name| is_plain(name));

@@ -1,6 +1,6 @@
-//! The page at `/` for eyes at three in the morning: the verdict, why, each check with its last half hour, the start as bars.
+//! The page at `/` for the person on call: the state, its reasons, each check with its last half hour, the start as bars.
 //!
-//! No script and nothing from elsewhere; it loads itself again every few seconds, unless it is asked to hold still.
+//! It has no scripts and no external resources; it reloads every few seconds, unless `hold` is set.
 
 mod access;
 mod check;
@@ -19,16 +19,16 @@ use super::{DetailAccess, Request, Response, TEXT, accept, fit, has_key, termina
 use crate::state::snapshot::{Assessment, Look, Snapshot, StageState};
 use check::check;
 
-/// The page's whole style. Its hash is the only thing that the page's policy lets in.
+/// The page's style sheet. The page's policy allows only its hash.
 const STYLE: &str = include_str!("page/style.css");
 
-/// Seconds after which the page loads itself again.
+/// The reload interval in seconds.
 const REFRESH: u32 = 5;
 
-/// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
+/// The size in bytes from which checks are only counted; failing ones come first.
 const LONGEST_PAGE: usize = 512 * 1024;
 
-/// Causes that are listed; more of them are counted.
+/// The maximum number of listed causes; further ones are counted.
 const MOST_CAUSES: usize = 12;
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -36,16 +36,16 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 });
 
-/// What asks for the text of a terminal.
+/// The content type that selects the plain text.
 const PLAIN: &str = "text/plain";
 
-/// The one word of `Accept` that the answer depends on.
+/// The negotiated content type.
 pub(super) fn syntax(accept: &str) -> &'static str {
     let wants = |kind| accept::ranges(accept).any(|range| range.kind == kind);
     if wants(PLAIN) && !wants("text/html") { PLAIN } else { "" }
 }
 
-/// The page, or the same as text for who accepts text and no HTML. `hold` in the query keeps it from loading itself again.
+/// The page, or the same as text for clients that accept text and not HTML. `hold` in the query stops the reload.
 pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Response {
     let vary = ("vary", "Accept");
     if syntax(request.accept) == PLAIN {
@@ -169,7 +169,7 @@ impl Page<'_> {
                 escape(bar.name)
             );
             if let Some(from) = bar.from {
-                // What took no time is seen all the same.
+                // Even an instant stage is visible.
                 let length = scaled(bar.length).max(4.0);
                 let (from, queued) = (scaled(from).min(1000.0 - length), scaled(bar.queued));
                 let _ = write!(self.html, "<rect x=\"{from:.1}\" width=\"{length:.1}\" height=\"10\"/>");
@@ -178,12 +178,13 @@ impl Page<'_> {
                 }
             }
             let queued = if bar.queued.as_millis() > 0 { format!(", {} of it queueing", time::length(bar.queued)) } else { String::new() };
-            let _ = write!(self.html, "</svg><span>{words}{queued}</span>");
+            let note = bar.note.filter(|_| self.authorized).map(|note| format!(" <small>{}</small>", escape(note))).unwrap_or_default();
+            let _ = write!(self.html, "</svg><span>{words}{queued}{note}</span>");
         }
         self.push("</div></section>");
     }
 
-    /// How many there are for everybody, who they are for authorized readers.
+    /// Their number for all readers, their names for authorized readers.
     fn instances(&mut self) {
         let Some((known, words)) = self.snapshot.instances.as_ref().zip(summary::instances(self.snapshot, self.look)) else { return };
         let (class, old) = if summary::instances_are_old(known, self.look) { (" class=\"old\"", " <em>old</em>") } else { ("", "") };
@@ -233,7 +234,7 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // HTML has no way to write them (HTML 13.5), and a terminal that shows the source would obey them.
+            // HTML cannot represent them (HTML 13.5), and a terminal that shows the source would interpret them.
             c if c.is_control() && c != '\n' => escaped.push(char::REPLACEMENT_CHARACTER),
             c => escaped.push(c),
         }

@@ -1,4 +1,4 @@
-//! The one table of paths: which view a path names, and what is known of it before it is written.
+//! The table of paths: the view of each path, and its properties.
 
 use std::borrow::Cow;
 
@@ -15,26 +15,26 @@ pub(super) enum View {
     Ragflow,
     Kubernetes(Level),
     Actuator,
-    /// A module's own, below the path of its pages.
+    /// That of a module, below its web path.
     Module,
     Article,
     Status,
     Metrics,
 }
 
-/// What a path names.
+/// The endpoint of a path.
 pub(super) struct Endpoint<'a> {
     pub(super) view: View,
-    /// The fixed word for counting.
+    /// The fixed name for metrics.
     pub(super) route: &'static str,
-    /// Whether the answer may be long and takes its time to compose.
+    /// Whether the response may be long and slow to compose.
     pub(super) is_long: bool,
     /// The decoded segments.
     pub(super) segments: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Endpoint<'a> {
-    /// What this path names; none where it names nothing. One slash at its end is tolerated.
+    /// The endpoint of this path, if any. One slash at its end is tolerated.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let path = path.strip_prefix('/').filter(|path| *path != "/")?;
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -61,13 +61,13 @@ impl<'a> Endpoint<'a> {
         Some(Self { view, route, is_long, segments })
     }
 
-    /// The segments behind the first one; all of them where that is a name, too.
+    /// The segments after the first one; all of them if the first one is a name, too.
     pub(super) fn names(&self) -> Vec<&str> {
         let fixed = usize::from(self.view != View::Module);
         self.segments.iter().skip(fixed).map(AsRef::as_ref).collect()
     }
 
-    /// By which key this is switched off.
+    /// The key that switches this off.
     pub(super) const fn switch(&self) -> ViewSwitch {
         match self.view {
             View::Page => ViewSwitch::Page,
@@ -81,12 +81,12 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// The fixed word for a path, for counting: who asks for what nobody knows is counted as `other`.
+/// The fixed name of a path for metrics; unknown paths are `other`.
 pub fn route_of(path: &str) -> &'static str {
     Endpoint::of(path).map_or("other", |endpoint| endpoint.route)
 }
 
-/// Whether the answer may be long: such answers must not stand in the way of a probe.
+/// Whether the response may be long: such responses must not delay a probe.
 pub fn is_long(path: &str) -> bool {
     Endpoint::of(path).is_some_and(|endpoint| endpoint.is_long)
 }

@@ -1,4 +1,4 @@
-//! RAGFlow's `/healthz`: one key a configured dependency with `ok` or `nok`, the verdict, and why each failure fails.
+//! RAGFlow's `/healthz`: one key per configured dependency with `ok` or `nok`, the verdict, and the reason of each failure.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::members::Members;
 use super::{JSON, Response, details};
 use crate::state::snapshot::{Assessment, Status};
 
-/// The document. Its keys stand in the documented order.
+/// The document. Its keys have the documented order.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Ragflow<'a> {
     #[serde(flatten)]
@@ -32,7 +32,7 @@ enum Word {
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Failing<'a> {
-    /// Milliseconds that its last run took; of the run itself, since it began.
+    /// The duration of its last run in milliseconds; for the run itself, the time since its start.
     #[schemars(regex(pattern = r"^[0-9]+\.[0-9]$"))]
     elapsed: String,
     error: &'a str,
@@ -44,7 +44,7 @@ impl<'a> Failing<'a> {
     }
 }
 
-/// The deep answer: 200 when all that counts is up, else 500.
+/// The deep response: 200 if everything that counts is up, else 500.
 pub(super) fn render(assessment: &Assessment<'_>, authorized: bool) -> Response {
     let snapshot = assessment.snapshot;
     let members: Vec<_> = assessment

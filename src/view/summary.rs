@@ -1,4 +1,4 @@
-//! What a person wants to know first, for the page and the terminal alike: the verdict, why, and the way of the start.
+//! The summary for the page and the terminal: the state, its reasons, and the start.
 
 mod headline;
 mod instances;
@@ -15,14 +15,14 @@ use headline::{ended_with, now_doing};
 pub(super) use instances::{instance, instances, instances_are_old};
 pub(super) use start::{outcome, timeline};
 
-/// The questions that orchestrators ask, with their answers.
+/// The results for the probes of orchestrators.
 pub(super) fn levels(assessment: &Assessment<'_>) -> [(&'static str, bool); 4] {
     let healthy = assessment.status() == Status::Up;
     let [live, started, ready] = [Level::Live, Level::Started, Level::Ready].map(|level| assessment.passes(level));
     [("live", live), ("started", started), ("ready", ready), ("healthy", healthy)]
 }
 
-/// The service with its version, where it has one.
+/// The service with its version, if it has one.
 pub(super) fn named(service: &Service) -> String {
     service.version.as_ref().map_or_else(|| service.name.clone(), |version| format!("{} {version}", service.name))
 }
@@ -37,7 +37,7 @@ pub(super) const fn mark(state: State) -> &'static str {
     }
 }
 
-/// The checks as they need a look: the worst first, what is only shown after all that counts, and what is up last.
+/// The checks by urgency: the worst first, those that do not count after all that count, and those that are up last.
 pub(super) fn by_urgency<'b, 'a>(assessment: &'b Assessment<'a>) -> Vec<&'b Assessed<'a>> {
     let urgency = |assessed: &&Assessed<'_>| match assessed.state {
         State::Up => 4,
@@ -51,13 +51,13 @@ pub(super) fn by_urgency<'b, 'a>(assessment: &'b Assessment<'a>) -> Vec<&'b Asse
     checks
 }
 
-/// Everything that keeps the status from being UP, each in a few words, the same for a person on the page and in a terminal.
+/// All reasons why the status is not UP, each in a few words, the same on the page and in a terminal.
 pub(super) fn causes(assessment: &Assessment<'_>, authorized: bool) -> Vec<String> {
     causes_but(assessment, authorized, &[])
 }
 
 fn causes_but(assessment: &Assessment<'_>, authorized: bool, known: &[&str]) -> Vec<String> {
-    // Before the start is through, what was not asked yet is no cause but a consequence.
+    // Before the start is complete, a check that was not probed yet is not a cause.
     let failing = assessment.items(Level::Deep).into_iter();
     let failing = failing.filter(|item| !item.passes && (assessment.snapshot.started || item.kind != ErrorKind::Never));
     failing
@@ -73,12 +73,12 @@ fn causes_but(assessment: &Assessment<'_>, authorized: bool, known: &[&str]) -> 
         .collect()
 }
 
-/// The same without what the headline says already.
+/// The same without the reasons in the headline.
 pub(super) fn reasons(assessment: &Assessment<'_>, authorized: bool) -> Vec<String> {
     causes_but(assessment, authorized, &["startup", "shutdown", "supervisor"])
 }
 
-/// What is said of a check beside its name.
+/// The text of a check beside its name.
 pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authorized: bool) -> String {
     let Assessed { check, state, .. } = *assessed;
     let decided = match check.verdict {
@@ -86,7 +86,7 @@ pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authorized: bool) -> 
         Verdict::Down => State::Down,
         Verdict::Unknown => State::Unknown,
     };
-    // What the clock has made of a verdict since has begun at another time.
+    // A result that became stale has another beginning.
     let length = if state == decided && state != State::Unknown {
         format!(" for {}", time::rough(look.now.since(check.since)))
     } else {
@@ -98,7 +98,7 @@ pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authorized: bool) -> 
     }
 }
 
-/// What one bucket of a check's history was like.
+/// One bucket of a check's history in words.
 pub(super) fn bucket(bucket: Bucket) -> (char, String) {
     let shape = match (bucket.passed, bucket.failed) {
         (0, 0) => '\u{b7}',
@@ -115,30 +115,30 @@ pub(super) fn bucket(bucket: Bucket) -> (char, String) {
     (shape, format!("{class}: {} ok, {} failed, slowest {}", bucket.passed, bucket.failed, time::length(bucket.slowest())))
 }
 
-/// How a process ended within one bucket.
+/// The ends of a process within one bucket in words.
 pub(super) fn ends(bucket: Bucket) -> (char, String) {
     let (all, failed) = (bucket.passed.saturating_add(bucket.failed), bucket.failed);
     let times = if all == 1 { "ended once".to_owned() } else { format!("ended {all} times") };
     let how = match (all, failed) {
         (0, _) => return ('\u{b7}', "it did not end".to_owned()),
-        (_, 0) => "as it was meant to".to_owned(),
+        (_, 0) => "as intended".to_owned(),
         (all, failed) if all == failed => "unexpectedly".to_owned(),
         (_, failed) => format!("{failed} of them unexpectedly"),
     };
     (self::bucket(bucket).0, format!("{times}, {how}; up for {} at most", time::length(bucket.slowest())))
 }
 
-/// Whether a process ended within the last half hour, so that its ends are worth a strip.
+/// Whether a process ended within the last half hour, so that a strip of its ends is shown.
 pub(super) fn has_ended(child: &Child, look: Look) -> bool {
     child.ends.seen(look.now).any(|(_, bucket)| !bucket.is_empty())
 }
 
-/// Whether the checks' thread has not turned lately: whatever was found is old.
+/// Whether the checks' thread has not been active recently, so that all results are old.
 pub(super) fn checks_are_late(assessment: &Assessment<'_>) -> bool {
     assessment.items(Level::Ready).iter().any(|item| item.check.is_none() && item.name == "scheduler" && !item.passes)
 }
 
-/// The main process in a few words; its pid and what it says of itself are details.
+/// The main process in a few words; its pid and its status text are details.
 pub(super) fn process(snapshot: &Snapshot, authorized: bool) -> String {
     let child = &snapshot.child;
     let mut parts = vec![match child.pid {
@@ -161,14 +161,14 @@ fn restarted(times: u32) -> Option<String> {
     }
 }
 
-/// Which check restarts the process, and how far that is.
+/// Which check restarts the process, and the state of the restart.
 fn healing(child: &Child) -> Option<String> {
     let Healing { check, stage } = child.healing.as_ref()?;
     Some(match stage {
         HealingStage::Waiting => format!("to be restarted because check {check} went down: waits for another replica's restart"),
         HealingStage::Restarting => format!("being restarted because check {check} went down"),
         HealingStage::Done => format!("last restarted because check {check} went down"),
-        HealingStage::Spent => format!("not restarted although check {check} went down: `restart_limit` is spent"),
+        HealingStage::Spent => format!("not restarted although check {check} went down: `restart_limit` is used up"),
     })
 }
 
@@ -176,7 +176,7 @@ fn child_status(child: &Child, authorized: bool) -> Option<String> {
     child.status.as_ref().filter(|says| authorized && !says.is_empty()).map(|says| format!("says: {says}"))
 }
 
-/// How a module does: one that was stopped, or never started, is not amiss.
+/// The state of a module; a stopped or never started one is not a problem.
 pub(super) const fn module_mark(module: &Module) -> State {
     match module.state {
         ModuleState::Activated => State::Up,
@@ -186,28 +186,28 @@ pub(super) const fn module_mark(module: &Module) -> State {
     }
 }
 
-/// The replica, and the host that it is on where that has another name.
+/// The replica, and its host if that has another name.
 pub(super) fn place(service: &Service) -> Option<String> {
     let Service { instance, host, .. } = service;
     let place = if host == instance || host.is_empty() { instance.clone() } else { format!("{instance} (host {host})") };
     (!place.is_empty()).then_some(place)
 }
 
-/// The phase, for how long, and when the whole began where that was before.
+/// The phase, its duration, and the start of the run if it was earlier.
 pub(super) fn phase(snapshot: &Snapshot, look: Look) -> String {
     let [phase, whole] = [snapshot.phase_since, snapshot.started_at].map(|since| time::rough(look.now.since(since)));
     let started = if phase == whole { String::new() } else { format!(", started {whole} ago") };
     format!("{} for {phase}{started}", snapshot.phase.word())
 }
 
-/// A module in a few words; its pid, what it says of itself and what went wrong are details.
+/// A module in a few words; its pid, its status text and its failure are details.
 pub(super) fn module(module: &Module, authorized: bool) -> String {
     let mut parts = vec![module.state.words().to_owned()];
     parts.extend(module.child.pid.filter(|_| authorized).map(|pid| format!("pid {pid}")));
     parts.extend(restarted(module.child.restarts));
     parts.extend(healing(&module.child));
     match module.trouble.as_ref().filter(|_| authorized) {
-        // It has the same in it, and more.
+        // It contains the same, and more.
         Some(trouble) => parts.push(trouble.clone()),
         None => parts.extend(module.child.last_exit.map(|ended| format!("last {}", ended_with(ended)))),
     }
@@ -234,7 +234,7 @@ pub(super) fn heartbeat(snapshot: &Snapshot, look: Look) -> Option<String> {
     })
 }
 
-/// When a check was last asked and how long that took; none for one that is fed by events.
+/// When a check was last probed and how long that took; none for one that is set by events.
 pub(super) fn last_try(check: &Check, look: Look) -> Option<String> {
     let last = check.last().filter(|_| check.stale_after.is_some())?;
     let (age, took) = (look.now.since(last.at), time::length(last.elapsed));

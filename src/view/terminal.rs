@@ -1,4 +1,4 @@
-//! The page for a terminal: plain text in eighty columns, for `portcullis status` and for whoever asks `/` for `text/plain`.
+//! The page as plain text in eighty columns, for `portcullis status` and for clients that accept `text/plain` at `/`.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use super::{DetailAccess, Request, fit, time};
 use crate::state::snapshot::{Assessed, Assessment, Child, Look, Snapshot, StageState};
 use crate::visible;
 
-/// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
+/// The size in bytes from which checks are only counted; failing ones come first.
 const LONGEST_TEXT: usize = 512 * 1024;
 
-/// Columns of a bar of the timeline.
+/// The width of a timeline bar in columns.
 const BAR: usize = 40;
 
 /// The longest name that keeps its column; a longer one pushes the rest to the right.
 const WIDEST_NAME: usize = 24;
 
-/// The whole text. A name or a dependency's words can neither steer the terminal nor make lines: control characters are shown.
+/// The whole text. Control characters in names and texts are escaped, so they can neither control the terminal nor forge lines.
 pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> String {
     let authorized = request.authorized;
     let Assessment { snapshot, look, .. } = *assessment;
@@ -37,7 +37,7 @@ pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Stri
         0 => {}
         left_out => add(&mut text, format_args!("  and {left_out} more")),
     }
-    start(&mut text, snapshot, look);
+    start(&mut text, snapshot, look, authorized);
     checks(&mut text, assessment, authorized);
     if !snapshot.modules.is_empty() {
         text.push_str("\nModules\n");
@@ -61,15 +61,15 @@ pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Stri
         text.push_str(match request.access {
             DetailAccess::Local => "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container)\n",
             DetailAccess::Token => {
-                "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container), and who sends the token\n"
+                "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container), and clients that send the token\n"
             }
-            DetailAccess::Never => "nobody (`details = \"never\"`)\n",
+            DetailAccess::Never => "no one (`details = \"never\"`)\n",
         });
     }
     text
 }
 
-/// The ends of a process in the last half hour, where there were some.
+/// The ends of a process in the last half hour, if any.
 fn strip_of_ends(text: &mut String, child: &Child, look: Look, width: usize) {
     if has_ended(child, look) {
         let strip: String = child.ends.seen(look.now).map(|(_, seen)| ends(seen).0).collect();
@@ -77,7 +77,7 @@ fn strip_of_ends(text: &mut String, child: &Child, look: Look, width: usize) {
     }
 }
 
-/// Adds one line and no more, whatever stands in it.
+/// Adds exactly one line, whatever it contains.
 fn add(text: &mut String, words: fmt::Arguments<'_>) {
     text.push_str(&visible::line(&words.to_string()));
     text.push('\n');
@@ -111,7 +111,7 @@ fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or_default().min(WIDEST_NAME)
 }
 
-fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
+fn start(text: &mut String, snapshot: &Snapshot, look: Look, authorized: bool) {
     let (bars, span) = timeline(snapshot, look);
     if bars.is_empty() {
         return;
@@ -126,11 +126,12 @@ fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
         let from = bar.from.map_or(0, column).min(BAR - 1);
         let drawn = if bar.from.is_some() { column(bar.length).clamp(1, BAR - from) } else { 0 };
         let queued = column(bar.queued).min(drawn);
-        let (shape, note) = match bar.step {
-            StageState::Up => ("\u{2588}", ""),
-            StageState::Unknown => ("\u{2592}", ""),
-            StageState::Down => ("\u{2573}", ""),
+        let shape = match bar.step {
+            StageState::Up => "\u{2588}",
+            StageState::Unknown => "\u{2592}",
+            StageState::Down => "\u{2573}",
         };
+        let note = bar.note.filter(|_| authorized).map(|note| format!(": {note}")).unwrap_or_default();
         let line = format!("{}{}{}", " ".repeat(from), "\u{2591}".repeat(queued), shape.repeat(drawn - queued));
         let padding = BAR - from - drawn;
         add(text, format_args!("  {:width$}  {line}{}  {}{note}", bar.name, " ".repeat(padding), outcome(bar)));

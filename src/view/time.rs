@@ -1,4 +1,4 @@
-//! Points in time and lengths of time as people and formats write them.
+//! Formats points in time and durations.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use crate::clock::Moment;
 
 const DAY: u64 = 86_400;
 
-/// The last point in time that has four digits for its year, since the epoch; a clock that is set later shows this one.
+/// The last time with a year of four digits, since the epoch; later times are shown as this one.
 const LATEST: Duration = Duration::from_millis(253_402_300_799_999);
 
 /// `2025-10-09T08:54:57.000Z`.
@@ -14,7 +14,7 @@ pub(super) fn iso(at: Moment) -> String {
     humantime::format_rfc3339_millis(system_time(at)).to_string()
 }
 
-/// `Thu, 09 Oct 2025 08:54:57 UTC`, as ConfigCat Proxy writes it.
+/// `Thu, 09 Oct 2025 08:54:57 UTC`, as in the ConfigCat Proxy.
 pub(super) fn rfc1123(at: Moment) -> String {
     httpdate::fmt_http_date(system_time(at)).replace("GMT", "UTC")
 }
@@ -29,7 +29,7 @@ pub(super) fn clock(wall: Duration) -> String {
     format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// A length of time in the one or two units that matter: `80 µs`, `3.1 ms`, `41 ms`, `3.0 s`, `2m 05s`, `3h 07m`, `5d 02h`.
+/// A duration in one or two units: `80 µs`, `3.1 ms`, `41 ms`, `3.0 s`, `2m 05s`, `3h 07m`, `5d 02h`.
 pub(super) fn length(time: Duration) -> String {
     let (seconds, milliseconds) = (time.as_secs(), time.as_secs_f64() * 1000.0);
     match seconds {
@@ -45,7 +45,7 @@ pub(super) fn length(time: Duration) -> String {
     }
 }
 
-/// The same without parts of a second: what is long ago, or lasts, and is looked at again.
+/// The same without fractions of a second.
 pub(super) fn rough(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..60 => format!("{seconds} s"),

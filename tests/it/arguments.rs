@@ -1,4 +1,4 @@
-//! What follows `run --`: rules that select a mode, run a command of one's own or refuse it; options that become variables.
+//! The arguments after `run --`: rules that select a mode, run an ad-hoc command or refuse it; options that become variables.
 
 use crate::support::{Portcullis, secs};
 
@@ -64,7 +64,7 @@ fn arguments_select_the_mode_or_are_a_command_of_ones_own() {
 }
 
 #[test]
-fn what_is_refused_is_said_and_ends_with_its_code() {
+fn a_refusal_is_reported_and_ends_with_its_code() {
     let run = image().args(["run"]).output();
     run.exits(64).says(&["name `server` or `worker`", "the configuration refuses this start; exit code 64"]);
     image().env("BROKEN", "yes").command(["server"]).output().exits(9).says(&["the image is broken: nobody knows why"]);
@@ -84,31 +84,28 @@ fn the_command_line_stands_above_the_rules_and_bare_has_them_too() {
 }
 
 #[test]
-fn plan_says_which_rule_holds_and_why() {
+fn plan_reports_which_rule_holds_and_why() {
     let plan = image().args(["plan", "--", "worker", "x"]).output().exits(0).stdout;
     let rule =
         "# 1. the arguments select the mode worker, by rule 1 of [[arguments]] (argument 1 is one of `server`, `worker`); `x` is left\n";
     assert!(plan.contains(rule), "{plan}");
     let plan = image().args(["plan", "--", "env"]).output().exits(0).stdout;
-    assert!(
-        plan.contains("the arguments select a command of one's own, by rule 6 of [[arguments]] (it always holds); `env` is left"),
-        "{plan}"
-    );
+    assert!(plan.contains("the arguments select an ad-hoc command, by rule 6 of [[arguments]] (it always holds); `env` is left"), "{plan}");
     image().args(["plan"]).output().exits(64).says(&["name `server` or `worker`"]);
 }
 
 #[test]
-fn healthcheck_beside_a_command_of_ones_own_is_0() {
+fn healthcheck_beside_an_ad_hoc_command_is_0() {
     let mut run = image().env("WS", "1").command(["sh", "-c", "echo ready; exec sleep 1000"]).start();
     run.until_stdout("ready", secs(20));
     let said = run.beside(["healthcheck"]).exits(0).stdout;
-    assert!(said.contains("command of one's own"), "{said}");
+    assert!(said.contains("an ad-hoc command runs here"), "{said}");
     run.signal(15);
     run.exits(143);
 }
 
 #[test]
-fn plan_tells_of_a_missing_program() {
+fn plan_reports_a_missing_program() {
     let plan = Portcullis::new().config("[modes.a]\ncommand = [\"slep\", \"1\"]\n").args(["plan"]).output().exits(0).stdout;
     assert!(plan.contains("# Notice: cannot start slep, the program of the process: it was not found; did you mean `sleep`?"), "{plan}");
 }

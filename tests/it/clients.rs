@@ -115,8 +115,8 @@ fn blackbox_exporter_probes_it() {
     let probes = |path: &str, wanted: u8| {
         let target = format!("/probe?module=http_2xx&target=http://127.0.0.1:{}{path}", run.port);
         eventually(&format!("{path} probes as {wanted}"), secs(30), || {
-            let told = ask(port, "GET", &target, "").ok()?.body;
-            told.contains(&format!("probe_success {wanted}\n")).then_some(())
+            let reported = ask(port, "GET", &target, "").ok()?.body;
+            reported.contains(&format!("probe_success {wanted}\n")).then_some(())
         });
     };
     probes("/readyz", 1);
@@ -129,8 +129,8 @@ fn blackbox_exporter_probes_it() {
 }
 
 #[test]
-fn nagios_and_wait_on_tell_ready_from_not_ready() {
-    if !slow("nagios_and_wait_on_tell_ready_from_not_ready") {
+fn nagios_and_wait_on_distinguish_ready_from_not_ready() {
+    if !slow("nagios_and_wait_on_distinguish_ready_from_not_ready") {
         return;
     }
     let (run, http) = run();
@@ -162,9 +162,9 @@ fn schemathesis_finds_the_answers_as_the_document_says() {
     let file = dir.file("openapi.json", &document);
     let mut command = Command::new(installed("venv/bin/schemathesis"));
     command.arg("run").arg(file).args(["--url", &format!("http://127.0.0.1:{}", run.port), "--max-examples", "15", "--seed", "1"]);
-    // 500 and 503 are what these answers are for, and a key of the query that nobody knows is left aside.
+    // 500 and 503 are the purpose of these answers, and an unknown key of the query is ignored.
     command.args(["--exclude-checks", "not_a_server_error,negative_data_rejection", "--phases", "examples,coverage,fuzzing", "--no-color"]);
-    let told = succeeds(command.env("PYTHONUTF8", "1").current_dir(dir.path()));
-    assert!(told.contains("fuzzing") || told.contains("Fuzzing"), "{told}");
+    let reported = succeeds(command.env("PYTHONUTF8", "1").current_dir(dir.path()));
+    assert!(reported.contains("fuzzing") || reported.contains("Fuzzing"), "{reported}");
     assert_eq!(run.get("/livez").code, 200);
 }

@@ -1,4 +1,4 @@
-//! What an operator may write, where it comes from, and how wrong words are answered.
+//! Valid configurations, their sources, and the messages for invalid ones.
 
 use crate::support::child::polite;
 use crate::support::{Portcullis, secs};
@@ -54,7 +54,7 @@ fn help_of_every_command_is_0_and_shows_an_example() {
 }
 
 #[test]
-fn colours_are_for_terminals_and_for_those_who_want_them() {
+fn colours_are_for_terminals_or_on_request() {
     for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false), (Some("0"), false)] {
         let (run, terminal) = Portcullis::new().env("TERM", "xterm").command(["true"]).on_terminal();
         let run = no_color.into_iter().fold(run, |run, value| run.env("NO_COLOR", value));
@@ -81,7 +81,7 @@ fn every_subcommand_helps_in_the_same_words() {
 }
 
 #[test]
-fn a_redis_that_nobody_asked_for_is_no_warning() {
+fn a_redis_that_was_not_requested_is_no_warning() {
     let said = Portcullis::new().command(["true"]).env("NO_COLOR", "1").output().exits(0);
     assert!(said.stderr.contains("portcullis info no heartbeat: no Redis is configured"), "{}", said.stderr);
     let config = "[checks.cache]\nurl = \"redis://127.0.0.1:1\"\nwait = \"0s\"\n[modes.api]\ncommand = [\"true\"]\n";
@@ -90,7 +90,7 @@ fn a_redis_that_nobody_asked_for_is_no_warning() {
 }
 
 #[test]
-fn what_is_wrong_without_a_file_names_variables_and_no_file() {
+fn errors_without_a_file_name_variables_and_no_file() {
     let wrong = [("DB_HOST", "db"), ("DB_PORT", "abc"), ("MIGRATION_ENABLED", "true"), ("REDIS_HOST", "cache"), ("REDIS_PORT", "x")];
     let new = wrong.into_iter().fold(Portcullis::new(), |new, (name, value)| new.env(name, value));
     let said = new.args(["plan", "--", "true"]).output().exits(78).says(&[
@@ -98,7 +98,7 @@ fn what_is_wrong_without_a_file_names_variables_and_no_file() {
         "environment variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing",
         "the environment: `variables` in [checks.redis] finds that REDIS_HOST with REDIS_PORT has a port",
     ]);
-    assert!(!said.stderr.contains("preset") && !said.stderr.contains("no redis check"), "{}", said.stderr);
+    assert!(!said.stderr.contains("preset") && !said.stderr.contains("not a redis check"), "{}", said.stderr);
     let preset = |name, value| Portcullis::new().args(["plan", "--preset", "gunicorn"]).env(name, value).output().exits(78);
     preset("MODE", "wroker").says(&["environment variable MODE: unknown mode `wroker`"]);
     preset("MODE", "api").says(&["line ", " of `portcullis preset gunicorn`: ", "GUNICORN_APP is not set"]);
@@ -152,7 +152,7 @@ fn the_environment_wins_over_the_file() {
 }
 
 #[test]
-fn interpolation_takes_defaults_and_requires() {
+fn interpolation_supports_defaults_and_required_values() {
     let file = r#"
 [modes.api]
 command = ["printf", "%s|", "${SET}", "${UNSET:-fallback}", "${EMPTY:-${SET}}", { split = "${WORDS}" }, { split = "${UNSET:-}" }]
@@ -177,7 +177,7 @@ fn a_secret_is_read_from_its_file_and_never_from_two_places() {
 }
 
 #[test]
-fn extra_arguments_go_where_the_mode_asks_for_them() {
+fn extra_arguments_go_where_the_mode_names_them() {
     let asks = "mode = \"job\"\n[modes.job]\ncommand = [\"echo\", \"flask\", { args = true }]\n";
     let run = Portcullis::new().config(asks).args(["run", "--", "create-tenant", "--email", "x"]);
     assert_eq!(run.output().exits(0).stdout, "flask create-tenant --email x\n");

@@ -1,4 +1,4 @@
-//! Orders over the unix socket: modules started, stopped and restarted hot, and who may ask for it.
+//! Control requests over the unix socket: modules are started, stopped and restarted while the process runs, and who may request it.
 
 mod reload;
 
@@ -50,7 +50,7 @@ fn pid(output: &Output) -> i32 {
 const ON_DEMAND: &str = "[modules.reports]\ncommand = [\"@\", \"reports\"]\nstart = \"on-demand\"\n";
 
 #[test]
-fn a_module_is_started_restarted_and_stopped_while_the_process_goes_on() {
+fn a_module_is_started_restarted_and_stopped_while_the_process_runs() {
     let (run, _) = run(ON_DEMAND);
     let main = run.child_pid("child");
     let first = pid(&order(&run, &["start", "reports"], 0, "module reports is up with pid "));
@@ -67,12 +67,12 @@ fn a_module_is_started_restarted_and_stopped_while_the_process_goes_on() {
 }
 
 #[test]
-fn a_module_that_does_not_come_up_is_told_with_the_reason() {
+fn a_module_that_does_not_come_up_is_reported_with_the_reason() {
     let tables = "[modules.gone]\ncommand = [\"/nowhere/gone\"]\nstart = \"on-demand\"\nrestart = \"never\"\n\
                   [modules.slow]\ncommand = [\"@\"]\nstart = \"on-demand\"\nstarted = { notify = true, within = \"60s\" }\n";
     let (run, _) = run(tables);
     order(&run, &["start", "gone"], 69, "module gone did not come up: cannot start /nowhere/gone: it was not found");
-    order(&run, &["start", "slow", "--timeout", "200ms"], 69, "module slow is still starting; this goes on");
+    order(&run, &["start", "slow", "--timeout", "200ms"], 69, "module slow is still starting; it continues");
     order(&run, &["stop", "slow"], 0, "module slow");
     assert_eq!(run.get("/readyz").code, 200);
 }
@@ -82,10 +82,10 @@ fn all_instances_of_a_module_are_ordered_by_its_name() {
     let (run, _) = run("[modules.executor]\ncommand = [\"@\"]\ninstances = 3\n");
     eventually("all are up", secs(20), || {
         let output = run.beside(["start", "executor"]);
-        output.stdout.contains("3 of 3 modules are as ordered").then_some(())
+        output.stdout.contains("3 of 3 modules are in the requested state").then_some(())
     });
     let before = order(&run, &["start", "executor-1"], 0, "module executor-1 runs already");
-    let output = order(&run, &["restart", "executor"], 0, "3 of 3 modules are as ordered");
+    let output = order(&run, &["restart", "executor"], 0, "3 of 3 modules are in the requested state");
     for name in ["executor-0", "executor-1", "executor-2"] {
         assert!(output.stdout.contains(&format!("\n  module {name} is up with pid ")), "{}", output.stdout);
     }
@@ -100,7 +100,7 @@ fn a_name_means_a_module_or_its_instances_and_nothing_that_looks_alike() {
         order(&run, &["start", name], 0, "");
     }
     order(&run, &["stop", "web"], 64, "there is no module `web`; did you mean `web-1`?");
-    order(&run, &["stop", "job"], 0, "2 of 2 modules are as ordered");
+    order(&run, &["stop", "job"], 0, "2 of 2 modules are in the requested state");
     for name in ["web-1", "job-7"] {
         order(&run, &["start", name], 0, &format!("module {name} runs already"));
     }
@@ -130,23 +130,26 @@ fn orders_that_wait_leave_room_for_health_questions() {
     for _ in 0..70 {
         assert_eq!(run.get_over_socket("/livez").code, 200);
     }
-    let told = read(&waiting[63]);
-    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"exit\":69") && told.contains("orders are waited for"), "{told}");
-    order(&run, &["restart", "slow"], 69, "too many orders are waited for already");
+    let reported = read(&waiting[63]);
+    assert!(
+        reported.starts_with("HTTP/1.1 503 ") && reported.contains("\"exit\":69") && reported.contains("requests are already waited for"),
+        "{reported}"
+    );
+    order(&run, &["restart", "slow"], 69, "too many requests are already waited for");
     order(&run, &["reload"], 0, "nothing has changed");
     order(&run, &["stop", "slow"], 0, "module slow");
     let ended: Vec<String> = waiting[..63].iter().map(read).collect();
-    let told = |words: &str| ended.iter().filter(|answer| answer.contains(words)).count();
-    assert!(told("module slow does not run: it has ended, or was stopped meanwhile") > 0, "{ended:?}");
+    let reported = |words: &str| ended.iter().filter(|answer| answer.contains(words)).count();
+    assert!(reported("module slow does not run: it has ended, or was stopped meanwhile") > 0, "{ended:?}");
     let more: Vec<UnixStream> = (0..64).map(|_| sent(&run, "/control/modules/slow/start?wait_ms=60000")).collect();
-    let full = || run.beside(["restart", "slow", "--timeout", "100ms"]).stderr.contains("too many orders");
+    let full = || run.beside(["restart", "slow", "--timeout", "100ms"]).stderr.contains("too many requests");
     eventually("no room is left", secs(20), || full().then_some(()));
     drop((waiting, more));
     eventually("who is gone leaves room", secs(20), || (!full()).then_some(()));
 }
 
 #[test]
-fn who_waits_behind_a_module_that_somebody_stopped_is_told_at_once() {
+fn a_request_behind_a_stopped_module_is_answered_at_once() {
     let tables = |word: &str| {
         format!("[modules.first]\ncommand = [\"@\", \"first\"]\n[modules.second]\ncommand = [\"@\", \"{word}\"]\nafter = [\"first\"]\n")
     };
@@ -165,7 +168,7 @@ fn who_waits_behind_a_module_that_somebody_stopped_is_told_at_once() {
 }
 
 #[test]
-fn a_module_whose_end_is_the_end_of_all_is_told_before_it_comes() {
+fn a_module_whose_end_ends_the_run_is_reported_before() {
     let run = Portcullis::new();
     let child = run.script("child", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done");
     let gone = "[modules.gone]\ncommand = [\"/nowhere/gone\"]\nstart = \"on-demand\"\non_exit = \"stop-all\"\n";
@@ -176,9 +179,9 @@ fn a_module_whose_end_is_the_end_of_all_is_told_before_it_comes() {
 }
 
 #[test]
-fn without_modules_no_orders_are_taken_and_never_on_the_network() {
+fn control_requests_need_modules_and_never_work_over_the_network() {
     let (plain, _) = run("");
-    order(&plain, &["reload"], 69, "takes no orders: no modules are configured");
+    order(&plain, &["reload"], 69, "accepts no control requests: no modules are configured");
     drop(plain);
     let (run, _) = run(ON_DEMAND);
     for method in ["POST", "GET"] {
@@ -190,8 +193,8 @@ fn without_modules_no_orders_are_taken_and_never_on_the_network() {
 #[test]
 fn orders_need_the_token_where_there_is_one() {
     let (run, path) = run(&format!("{ON_DEMAND}[health]\ntoken = \"open sesame\"\n"));
-    order(&run, &["start", "reports"], 77, "orders need the token of [health]");
-    run.until_stderr("refused an order of somebody without the token of [health]", secs(20));
+    order(&run, &["start", "reports"], 77, "control requests need the token of [health]");
+    run.until_stderr("refused a control request of a client without the token of [health]", secs(20));
     order(&run, &["start", "reports", "-c", path.to_str().unwrap()], 0, "module reports is up");
 }
 
@@ -214,13 +217,13 @@ fn another_user_is_refused() {
         .unwrap();
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert_eq!(other.status.code(), Some(77), "{said}");
-    assert!(said.contains("orders are taken from root and from portcullis' own user"), "{said}");
-    run.until_stderr("refused an order of user 65534", secs(20));
+    assert!(said.contains("control requests are accepted only from root and portcullis' own user"), "{said}");
+    run.until_stderr("refused a control request of user 65534", secs(20));
     assert!(run.get_over_socket("/livez").code == 200);
 }
 
 #[test]
-fn nothing_is_ordered_on_the_way_out() {
+fn no_control_request_is_accepted_during_the_stop() {
     let run = Portcullis::new();
     let child = run.script("child", &polite());
     let tables = format!("[process]\ndrain_delay = \"100s\"\n{}", ON_DEMAND.replace('@', "sleep"));
@@ -230,8 +233,8 @@ fn nothing_is_ordered_on_the_way_out() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_status("/readyz", 500, secs(20));
-    order(&run, &["start", "reports"], 69, "nothing is started any more: the phase is draining");
-    order(&run, &["reload"], 69, "nothing is started any more");
+    order(&run, &["start", "reports"], 69, "nothing can be started any more: the phase is draining");
+    order(&run, &["reload"], 69, "nothing can be started any more");
     run.signal(15);
     run.exits(0);
     run.leaves_nothing();
@@ -275,7 +278,7 @@ impl Load {
 
 #[test]
 fn hot_orders_and_reloads_drop_no_request_of_the_main_process() {
-    // The main process is a real server: another portcullis, asked on its own port.
+    // The main process is a real server: another portcullis, probed on its own port.
     let (run, port) = (Portcullis::new(), free_port());
     let path = run.dir().join("portcullis.toml");
     run.script("sleeper", &polite());

@@ -1,4 +1,4 @@
-//! The presets `dify` and `dify@0.15.3` against what Dify's own entrypoint does, and what they add to it.
+//! The presets `dify` and `dify@0.15.3` compared with Dify's own entrypoint, and their additions.
 
 mod alive;
 pub mod diff;
@@ -46,7 +46,7 @@ fn start(preset: &str, given: &Variables, arguments: &[&str], programs: &StandIn
 }
 
 /// The calls as lines, and the exit code, of a start with these variables.
-fn told(preset: &str, given: &[(&str, &str)], arguments: &[&str]) -> (Vec<String>, i32) {
+fn reported(preset: &str, given: &[(&str, &str)], arguments: &[&str]) -> (Vec<String>, i32) {
     let (outcome, output) = start(preset, &variables(given), arguments, &StandIns::new(&PROGRAMS));
     let Exit::Code(code) = outcome.exit else { panic!("{given:?}: {output:?}") };
     (outcome.calls.iter().map(|words| words.join(" ")).collect(), code)

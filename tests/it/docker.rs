@@ -1,4 +1,4 @@
-//! Docker's HEALTHCHECK as its engine runs it, in an image that holds no shell, without a network, a user or a place to write to.
+//! Docker's HEALTHCHECK, run by a real engine, in an image without a shell, a network, a user and a writable directory.
 
 mod compose;
 mod dify;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const CONFIG: &str = "service = \"api\"\n[checks.flag]\nurl = \"file:///flags/up\"\ninterval = \"200ms\"\nfailure_threshold = 2\n";
 
-/// Waits in a child of its own, and ends on TERM with a code that nobody else would take.
+/// Waits in a child, and ends on TERM with a distinctive code.
 const APP: [&str; 4] = ["/busybox", "sh", "-c", "trap 'exit 7' TERM; echo ready; /busybox sleep 1000 & wait"];
 
 /// The instruction as people write it, with a clock of this engine's age: it has no interval for the start.
@@ -43,7 +43,7 @@ fn docker_sees_it_healthy_and_unhealthy_and_healthy_again() {
 fn docker_calls_it_starting_while_it_waits() {
     let Some(engine) = Engine::start("docker_calls_it_starting_while_it_waits") else { return };
     let container = engine.run(CONFIG, &healthcheck("--start-period=120s --retries=1"), &APP);
-    let state = eventually("docker has asked three times", secs(60), || {
+    let state = eventually("docker has probed three times", secs(60), || {
         let state = container.state();
         (state["Health"]["Log"].as_array()?.len() >= 3).then_some(state)
     });
@@ -68,7 +68,7 @@ fn docker_stop_ends_in_time_with_the_code_of_the_app() {
     assert!(took < secs(8), "{took:?}, so that it was not KILL after the 10 s of docker");
     // While waiting there is no app that could have a code.
     let container = engine.run(CONFIG, &healthcheck("--start-period=60s"), &APP);
-    eventually("docker has asked", secs(30), || newest(&container.state())["ExitCode"].as_i64());
+    eventually("docker has probed", secs(30), || newest(&container.state())["ExitCode"].as_i64());
     let watch = Stopwatch::start();
     container.docker(&["stop", "--time", "10"]);
     let state = container.state();
@@ -101,8 +101,8 @@ fn docker_inspect_shows_one_public_line() {
 }
 
 #[test]
-fn docker_hears_of_a_hung_portcullis_before_it_loses_patience() {
-    let Some(engine) = Engine::start("docker_hears_of_a_hung_portcullis_before_it_loses_patience") else { return };
+fn docker_notices_a_hanging_portcullis_in_time() {
+    let Some(engine) = Engine::start("docker_notices_a_hanging_portcullis_in_time") else { return };
     let container = engine.run(CONFIG, &healthcheck("--retries=2"), &APP);
     container.raise("up");
     container.until_health("healthy");

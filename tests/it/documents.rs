@@ -1,4 +1,4 @@
-//! The examples in README.md and docs/: each configuration is taken as it stands.
+//! The examples in README.md and docs/: each configuration is valid without changes.
 
 use crate::support::Portcullis;
 use crate::support::portcullis::Exit;

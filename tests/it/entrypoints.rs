@@ -1,7 +1,7 @@
-//! Real entrypoint scripts and the configurations that replace them: each start makes the calls that were recorded of the script.
+//! Real entrypoint scripts and the configurations that replace them: each start makes the calls that were recorded from the script.
 //!
-//! `entrypoints/NAME.toml` says what is tried, `NAME.jsonl` what the script did, `docker/entrypoints/NAME/portcullis.toml` what does it here.
-//! The recordings are made by `scripts/record-entrypoints` from scripts that are in no file of this repository.
+//! `entrypoints/NAME.toml` has the cases, `NAME.jsonl` the recordings of the script, `docker/entrypoints/NAME/portcullis.toml` the
+//! configuration. `scripts/record-entrypoints` makes the recordings from the scripts, which are not in this repository.
 
 mod case;
 mod image;
@@ -181,12 +181,12 @@ fn held(test: &str, name: &str) {
     let cases = Cases::read(name);
     let configured = std::fs::read_to_string(configuration(name)).unwrap();
     let recorded: BTreeMap<String, Outcome> = recordings(name).into_iter().map(|outcome| (outcome.case.clone(), outcome)).collect();
-    let told = all(&cases, |case| {
+    let reported = all(&cases, |case| {
         let recorded = recorded.get(&case.name).unwrap_or_else(|| panic!("{name}: {} has no recording", case.name)).clone();
         differs(&cases, case, &configured, recorded)
     });
-    let told: Vec<_> = told.into_iter().flatten().collect();
-    assert!(told.is_empty(), "{name}: {} of {} cases differ\n{}", told.len(), cases.all.len(), told.join("\n"));
+    let reported: Vec<_> = reported.into_iter().flatten().collect();
+    assert!(reported.is_empty(), "{name}: {} of {} cases differ\n{}", reported.len(), cases.all.len(), reported.join("\n"));
     assert_eq!(recorded.len(), cases.all.len(), "{name} has recordings of cases that are none");
 }
 
@@ -272,7 +272,7 @@ fn the_page_and_the_heads_say_what_is_there() {
 
 /// Not a test but the recorder of `scripts/record-entrypoints`, which names the scripts' directory and the names.
 #[test]
-fn recordings_are_made_anew_where_that_is_asked_for() {
+fn recordings_are_renewed_on_request() {
     let Some(dir) = variable("PORTCULLIS_RECORD") else { return };
     let names = variable("PORTCULLIS_RECORD_NAMES").expect("the names of the scripts").into_string().unwrap();
     for name in names.split(' ') {
@@ -337,7 +337,7 @@ fn a_difference_of_any_kind_is_seen() {
         let recorded = run(&cases, case, By::Script(dir.path()), None).0;
         assert_eq!(differs(&cases, case, right, recorded), None);
     }
-    for (from, to, told) in [
+    for (from, to, reported) in [
         ("0027", "0022", "0022 /srv/app"),
         ("user = \"app\"", "user = \"1000:0\"", "1000:0 0027"),
         ("\"--name\"", "\"--nome\"", "--nome"),
@@ -347,7 +347,7 @@ fn a_difference_of_any_kind_is_seen() {
         ("\"server\"", "\"nothing\"", "exit Some(127)"),
     ] {
         let difference = differs(&cases, plain, &right.replacen(from, to, 1), script.clone()).unwrap();
-        assert!(difference.contains(told), "{told:?} is not in\n{difference}");
+        assert!(difference.contains(reported), "{reported:?} is not in\n{difference}");
     }
     cases.otherwise.without.clear();
     cases.otherwise.env.clear();

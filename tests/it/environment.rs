@@ -1,4 +1,4 @@
-//! What the processes find in their environment, and what of it comes from the machine.
+//! The environment of the processes, and its values that come from the machine.
 
 use crate::support::{Dir, Portcullis, eventually, left_out, root, secs, unique};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// None where this machine lets nobody make one.
+    /// None if this machine does not permit one.
     fn granting(microseconds: u32) -> Option<Self> {
         let (one, two) = (Path::new("/sys/fs/cgroup/cpu"), Path::new("/sys/fs/cgroup"));
         let name = unique("portcullis-it");
@@ -89,16 +89,19 @@ fn several_replicas_have_one_generated_key() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&keep).unwrap().permissions()) & 0o777, 0o600);
     std::fs::write(&keep, "").unwrap();
-    Portcullis::new().config(&config).output().exits(78).says(&["key", "has 0 characters and not the 64"]);
+    Portcullis::new().config(&config).output().exits(78).says(&["`keep` in [env.SECRET_KEY] names", "which is empty"]);
+    std::fs::write(&keep, "of another tool\n").unwrap();
+    let said = Portcullis::new().config(&config).output().exits(0).says(&["SECRET_KEY has 15 characters", "and 64 would be generated"]);
+    assert_eq!(said.stdout, "of another tool\n");
 }
 
 #[test]
-fn a_command_that_fails_hangs_or_says_too_much_is_78_with_the_reason() {
+fn a_command_that_fails_hangs_or_writes_too_much_is_78_with_the_reason() {
     for (command, words) in [
         ("command = ['false']", "ended with"),
         ("command = ['no-such-program']", "was not found"),
         ("command = ['sleep', '600'], timeout = '100ms'", "did not end within 100ms"),
-        ("command = ['sh', '-c', 'yes | head -c 70000']", "says more than 64 KiB"),
+        ("command = ['sh', '-c', 'yes | head -c 70000']", "writes more than 64 KiB"),
     ] {
         let config = format!("[env]\nA = {{ {command} }}\n[modes.api]\ncommand = ['true']\n");
         Portcullis::new().config(&config).output().exits(78).says(&["`command` in [env.A]", words]);
@@ -115,4 +118,45 @@ fn a_term_while_a_command_runs_ends_the_run() {
     eventually("the command runs", secs(20), || here.exists().then_some(()));
     running.signal(libc::SIGTERM);
     running.exits(143);
+}
+
+#[test]
+fn a_key_is_kept_once_nothing_refuses_the_start() {
+    let dir = Dir::new();
+    let keep = dir.path().join("key");
+    let env = format!("[env]\nSECRET_KEY = {{ generate = 'hex:32', keep = '{}' }}\n", keep.display());
+    let refused = format!("{env}[[refuse]]\nwhen = {{ args = false }}\nmessage = 'no'\ncode = 3\n[modes.api]\ncommand = ['true']\n");
+    Portcullis::new().config(&refused).output().exits(3).says(&["no"]);
+    let wrong = format!("{env}[modes.api]\ncommand = ['true']\nnonsense = 1\n");
+    Portcullis::new().config(&wrong).output().exits(78).says(&["nonsense"]);
+    Portcullis::new().config(&format!("{env}[modes.api]\ncommand = ['no-such-program']\n")).output().exits(127).says(&["no-such-program"]);
+    assert!(!keep.exists(), "a start that is refused has made nothing");
+    let nowhere = env.replace("/key", "/none/key");
+    Portcullis::new()
+        .config(&format!("{nowhere}[modes.api]\ncommand = ['true']\n"))
+        .output()
+        .exits(78)
+        .says(&["its directory has to be there"]);
+    let two = format!(
+        "{env}OTHER = {{ generate = 'hex:32', keep = '{}' }}\n[modes.api]\ncommand = ['sh', '-c', 'echo $$SECRET_KEY $$OTHER']\n",
+        keep.display()
+    );
+    let said = Portcullis::new().config(&two).output().exits(0).stdout;
+    let kept = std::fs::read_to_string(&keep).unwrap();
+    assert_eq!(said.trim_end(), format!("{0} {0}", kept.trim_end()), "one file keeps one value");
+}
+
+#[test]
+fn a_term_while_a_condition_is_asked_ends_the_run() {
+    let dir = Dir::new();
+    let here = dir.path().join("here");
+    let config = format!(
+        "[conditions]\nslow = {{ command = ['sh', '-c', 'touch {} && exec sleep 600'] }}\n[modes.api]\ncommand = ['true']\n",
+        here.display()
+    );
+    let mut running = Portcullis::new().config(&config).start();
+    eventually("the command runs", secs(20), || here.exists().then_some(()));
+    running.signal(libc::SIGTERM);
+    running.exits(143);
+    running.leaves_nothing();
 }

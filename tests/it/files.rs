@@ -1,4 +1,4 @@
-//! `[[files]]`, and what is looked for before a start: what cannot be done, or is not there, is told before anything is done.
+//! `[[files]]`, and the checks before a start: impossible actions and missing files are reported before anything is changed.
 
 use crate::support::{Portcullis, chmod, root, secs};
 use std::os::unix::fs::symlink;
@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 const API: &str = "mode = \"api\"\n[checks]\n[modes.api]\ncommand = [\"true\"]\n";
 
 #[test]
-fn an_owner_that_takes_root_is_told_before_anything_is_done() {
-    if !root("an_owner_that_takes_root_is_told_before_anything_is_done") {
+fn an_owner_that_needs_root_is_reported_before_anything_is_done() {
+    if !root("an_owner_that_needs_root_is_reported_before_anything_is_done") {
         return;
     }
     let run = Portcullis::new();
@@ -16,10 +16,10 @@ fn an_owner_that_takes_root_is_told_before_anything_is_done() {
     let config = format!(
         "{API}[[files]]\npath = \"{at}/made\"\ndirectory = true\n[[files]]\npath = \"{at}/data\"\ndirectory = true\nowner = \"4711:4711\"\n"
     );
-    // Who gives nothing away, or has nothing to give away, may be anybody.
+    // Any user may run it if no owner has to be changed.
     let run = run.config(&config).through("setpriv --reuid=1234 --regid=1234 --clear-groups --");
     let output = run.output().exits(78);
-    output.says(&["/data is to belong to 4711:4711, which takes root, and portcullis runs as user 1234; start the container as root"]);
+    output.says(&["/data to 4711:4711 needs root, and portcullis runs as user 1234; start the container as root"]);
     assert!(!made.exists());
 }
 

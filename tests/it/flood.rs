@@ -1,4 +1,4 @@
-//! Hostile neighbours of the health endpoint: floods of pipelined questions for long answers, and peers that never read theirs.
+//! Hostile clients of the health endpoint: floods of pipelined requests for long responses, and clients that never read theirs.
 
 use crate::support::child::polite;
 use crate::support::http::ask;
@@ -67,8 +67,8 @@ fn in_a_flood(run: &Running, path: &str, times: usize) -> (Vec<Duration>, Vec<Du
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let probe = || assert_eq!(ask(run.port, "GET", "/livez", "").expect("livez answers").code, 200);
             let healthcheck = || {
-                let told = run.beside(["healthcheck", "--level", "live"]);
-                assert_eq!((told.exit, told.stdout.trim()), (Exit::Code(0), "live"), "{told:?}");
+                let reported = run.beside(["healthcheck", "--level", "live"]);
+                assert_eq!((reported.exit, reported.stdout.trim()), (Exit::Code(0), "live"), "{reported:?}");
             };
             let probes = (0..times).map(|_| measured(&probe)).collect();
             (probes, (0..times / 10).map(|_| measured(&healthcheck)).collect())
@@ -86,16 +86,16 @@ fn a_flood_of_long_answers_delays_no_probe() {
         probes.sort_unstable();
         let p99 = probes[probes.len() * 99 / 100];
         eprintln!("{path}: /livez p50 {:?}, p99 {p99:?}; healthcheck {healthchecks:?}", probes[probes.len() / 2]);
-        // Without fairness nobody is answered within five seconds; scripts/bench-health holds the figure of an idle machine.
+        // Without fairness no client gets an answer within five seconds; scripts/bench-health measures it on an idle machine.
         assert!(p99 < secs(1), "{path}: {probes:?}");
         assert!(healthchecks.iter().all(|took| *took < secs(2)), "{path}: {healthchecks:?}");
     }
-    assert!(run.runs() && !run.said().1.contains("fault of portcullis"), "{}", run.said().1);
+    assert!(run.runs() && !run.said().1.contains("internal error of portcullis"), "{}", run.said().1);
 }
 
 #[test]
-fn whoever_does_not_read_is_cut_and_costs_little() {
-    if !slow("whoever_does_not_read_is_cut_and_costs_little") {
+fn a_client_that_does_not_read_is_cut_and_costs_little() {
+    if !slow("a_client_that_does_not_read_is_cut_and_costs_little") {
         return;
     }
     let run = many_checks();

@@ -1,4 +1,4 @@
-//! The gate stays down until every dependency answers, and says what it waits for.
+//! The start waits until every dependency is ready, and reports what it waits for.
 
 use crate::support::child::polite;
 use crate::support::postgres::PASSWORD;
@@ -45,10 +45,10 @@ fn http_is_waited_for_until_status_and_body_are_right() {
     let url = format!("http://127.0.0.1:{}/_cluster/health", http.port);
     let expect = "expect = { status = 200, json = { \"/status\" = [\"green\", \"yellow\"] } }\nheaders = { \"X-Probe\" = \"gate\" }";
     let run = one_check(&url, expect).start();
-    eventually("it was asked", secs(20), || (http.seen().len() > 2).then_some(()));
+    eventually("it was probed", secs(20), || (http.seen().len() > 2).then_some(()));
     http.set(200, "{\"status\":\"red\"}");
-    let asked = http.seen().len();
-    eventually("it was asked again", secs(20), || (http.seen().len() > asked + 2).then_some(()));
+    let requested = http.seen().len();
+    eventually("it was probed again", secs(20), || (http.seen().len() > requested + 2).then_some(()));
     assert_eq!(run.said().0, "");
     http.set(200, "{\"status\":\"yellow\"}");
     run.until_stdout("ready", secs(20));
@@ -179,7 +179,7 @@ fn all_dependencies_are_waited_for_at_once() {
     let mut run = Portcullis::new().config(&file).start();
     run.until_status("/livez", 200, secs(20));
     let later = TcpListener::bind(("127.0.0.1", second)).unwrap();
-    eventually("the second is asked before the first is there", secs(20), || {
+    eventually("the second is probed before the first is up", secs(20), || {
         later.set_nonblocking(true).unwrap();
         later.accept().ok()
     });

@@ -1,6 +1,6 @@
-//! Programs whose files do not answer: the start hangs, and nothing else does.
+//! Programs on a file system that does not respond: the start hangs, and nothing else does.
 //!
-//! A write lease (fcntl(2), F_SETLEASE) stands for a network file system that is gone: whoever opens the file waits for its holder,
+//! A write lease (fcntl(2), F_SETLEASE) simulates a lost network file system: a process that opens the file waits for the lease's holder,
 //! for 45 s by default.
 
 use crate::support::process::{self, Tool};
@@ -50,7 +50,7 @@ fn stops(run: &mut Running, within: Duration, code: i32) {
 }
 
 #[test]
-fn a_check_whose_program_hangs_holds_up_nobody() {
+fn a_check_whose_program_hangs_delays_no_other() {
     let run = Portcullis::new();
     let program = run.dir().join("probe");
     std::fs::copy("/bin/true", &program).unwrap();
@@ -106,7 +106,7 @@ fn a_program_that_hangs_beyond_its_startup_limit_has_failed() {
     );
     let mut run = run.config(&config).start();
     run.exits(69);
-    run.until_stderr("the program was not executed within 400ms: its file does not answer; check the file system", secs(5));
+    run.until_stderr("the program was not executed within 400ms: reading its file blocks; check its file system", secs(5));
     run.leaves_nothing();
 }
 
@@ -162,7 +162,7 @@ fn of_two_programs_that_hang_each_runs_when_its_own_file_answers() {
 }
 
 #[test]
-fn what_is_no_file_is_not_opened_but_refused() {
+fn a_path_that_is_not_a_file_is_refused_without_opening_it() {
     let run = Portcullis::new();
     let fifo = run.dir().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -175,7 +175,7 @@ fn what_is_no_file_is_not_opened_but_refused() {
 }
 
 #[test]
-fn a_module_whose_program_becomes_a_fifo_fails_and_harms_nobody() {
+fn a_module_whose_program_becomes_a_fifo_fails_and_harms_no_other() {
     let run = Portcullis::new();
     let program = run.script("program", "#!/bin/sh\nexec sleep 1000\n");
     let config = format!("[modules.one]\ncommand = [\"{}\"]\n", program.display());

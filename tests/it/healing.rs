@@ -1,4 +1,5 @@
-//! Restart on ill health with real processes: what hangs is stopped by its own rules and started anew, one replica at a time.
+//! Restart because of a failed check with real processes: a hanging process is stopped by its own rules and restarted, one replica at a
+//! time.
 
 use crate::support::{Portcullis, Redis, Running, eventually, never, secs};
 use std::path::Path;
@@ -46,7 +47,7 @@ fn a_process_that_hangs_and_ignores_term_is_restarted() {
 }
 
 #[test]
-fn a_worker_whose_check_goes_down_is_restarted_and_nobody_else() {
+fn a_worker_whose_check_goes_down_is_restarted_and_no_other() {
     let run = Portcullis::new();
     let child = run.script("child", "#!/bin/sh\ntrap 'exit 0' TERM\ntouch $1.up\necho begin $1\nwhile :; do sleep 0.05; done\n");
     let (child, check) = (child.display(), check(run.dir(), "worker.up"));
@@ -59,18 +60,18 @@ fn a_worker_whose_check_goes_down_is_restarted_and_nobody_else() {
     until_up(&run, "worker.queue");
     std::fs::remove_file(run.dir().join("worker.up")).unwrap();
     eventually("it is started again", secs(20), || (starts(&run, "worker") == 2).then_some(()));
-    run.until_stderr("its check worker.queue went down, so it is started anew", secs(5));
+    run.until_stderr("its check worker.queue went down, so it is restarted", secs(5));
     assert_eq!(starts(&run, "main"), 1);
     run.signal(15);
     run.exits(0);
 }
 
 /// A replica that says in a file of both when it stops and when it runs.
-fn replica(redis: &Redis, name: &str, told: &Path, keys: &str) -> Running {
+fn replica(redis: &Redis, name: &str, message: &Path, keys: &str) -> Running {
     let run = Portcullis::new().env("PORTCULLIS_INSTANCE_ID", name);
-    let told = told.display();
+    let message = message.display();
     let script = format!(
-        "#!/bin/sh\ntrap 'echo {name} stops >> {told}; sleep 0.7; exit 0' TERM\nsleep 0.3\ntouch web.up\necho {name} runs >> {told}\necho begin main\nwhile ! [ -e leave ]; do sleep 0.05; done\nexit 3\n"
+        "#!/bin/sh\ntrap 'echo {name} stops >> {message}; sleep 0.7; exit 0' TERM\nsleep 0.3\ntouch web.up\necho {name} runs >> {message}\necho begin main\nwhile ! [ -e leave ]; do sleep 0.05; done\nexit 3\n"
     );
     let child = run.script("child", &script);
     let config = format!(
@@ -87,8 +88,8 @@ fn replica(redis: &Redis, name: &str, told: &Path, keys: &str) -> Running {
 fn two_replicas_are_never_restarted_at_once() {
     let redis = Redis::start();
     let place = Portcullis::new();
-    let told = place.dir().join("told");
-    let mut runs = ["one", "two"].map(|name| replica(&redis, name, &told, "restart_delay = \"50ms\"\n"));
+    let message = place.dir().join("told");
+    let mut runs = ["one", "two"].map(|name| replica(&redis, name, &message, "restart_delay = \"50ms\"\n"));
     for run in &runs {
         eventually("it is started", secs(20), || (starts(run, "main") == 1).then_some(()));
         until_up(run, "web");
@@ -99,7 +100,7 @@ fn two_replicas_are_never_restarted_at_once() {
     for run in &runs {
         eventually("it is started again", secs(30), || (starts(run, "main") == 2).then_some(()));
     }
-    let lines = std::fs::read_to_string(&told).unwrap();
+    let lines = std::fs::read_to_string(&message).unwrap();
     let order: Vec<&str> = lines.lines().skip(2).collect();
     let [first, second] = if order[0].starts_with("one") { ["one", "two"] } else { ["two", "one"] };
     let expected = [format!("{first} stops"), format!("{first} runs"), format!("{second} stops"), format!("{second} runs")];
@@ -114,14 +115,14 @@ fn two_replicas_are_never_restarted_at_once() {
 }
 
 #[test]
-fn what_is_outside_the_container_restarts_nobody_unless_it_is_meant() {
+fn what_is_outside_the_container_restarts_nothing_unless_configured() {
     let config = |more: &str| format!("[checks.db]\nurl = \"tcp://db.invalid:5432\"\nwait = \"0s\"\non_down = \"restart\"\n{more}");
     Portcullis::new().config(&config("")).sh("exit 0").output().exits(78).says(&["on_down", "i_know = true"]);
     Portcullis::new().config(&config("i_know = true\n")).sh("exit 0").output().exits(0);
 }
 
 #[test]
-fn a_check_that_was_never_up_restarts_nobody() {
+fn a_check_that_was_never_up_restarts_nothing() {
     let run = Portcullis::new();
     let config = format!("[checks.web]\n{}", check(run.dir(), "web.up"));
     let mut run = run.config(&config).sh("trap 'exit 0' TERM\necho begin main\nwhile :; do sleep 0.05; done").start();
@@ -161,8 +162,8 @@ fn a_process_that_ends_while_it_waits_for_the_lease_ends_the_run_with_its_code()
     eventually("it is started", secs(20), || (starts(&run, "main") == 1).then_some(()));
     until_up(&run, "web");
     std::fs::remove_file(run.dir().join("web.up")).unwrap();
-    run.until_stderr("another replica of the service restarts what is unhealthy: this one stays down and waits for it", secs(20));
-    eventually("it is told", secs(10), || run.get("/").body.contains("waits for another replica").then_some(()));
+    run.until_stderr("another replica of the service is restarting: this one stays down and waits for it", secs(20));
+    eventually("it is reported", secs(10), || run.get("/").body.contains("waits for another replica").then_some(()));
     assert_eq!(run.get("/status?verbose").json()["last_restart"]["state"], "waiting");
     assert_eq!(starts(&run, "main"), 1);
     std::fs::write(run.dir().join("leave"), "").unwrap();
@@ -171,7 +172,7 @@ fn a_process_that_ends_while_it_waits_for_the_lease_ends_the_run_with_its_code()
 }
 
 #[test]
-fn what_may_not_be_restarted_again_stays_down_and_says_so() {
+fn without_restarts_left_it_stays_down_and_reports_that() {
     let run = Portcullis::new();
     let check = check(run.dir(), "web.up");
     let config = format!("[process]\nrestart = \"on-failure\"\nrestart_limit = 1\nrestart_delay = \"50ms\"\n[checks.web]\n{check}");
@@ -181,7 +182,7 @@ fn what_may_not_be_restarted_again_stays_down_and_says_so() {
         until_up(&run, "web");
         std::fs::remove_file(run.dir().join("web.up")).unwrap();
     }
-    run.until_stderr("the process stays down: its check web went down, and `restart_limit` is spent", secs(20));
+    run.until_stderr("the process stays down: its check web went down, and `restart_limit` is used up", secs(20));
     never("it is restarted", Duration::from_secs(1), || starts(&run, "main") > 2);
     run.signal(15);
     run.exits(0);

@@ -1,11 +1,11 @@
-//! The health answers, byte for byte where others parse them, over TCP and the unix socket.
+//! The health responses, byte for byte if other programs parse them, over TCP and the unix socket.
 
 use crate::support::child::{polite, stubborn};
 use crate::support::{Http, Portcullis, Redis, eventually, secs};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
-/// A process with the checks of `toml`, which are asked often.
+/// A process with the checks of `toml`, which are probed often.
 fn with_checks(toml: &str) -> Portcullis {
     let run = Portcullis::new();
     let child = run.script("child", &polite());

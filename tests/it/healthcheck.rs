@@ -1,4 +1,4 @@
-//! `portcullis healthcheck`: one question, one line, 0 or 1, and nothing needed around it.
+//! `portcullis healthcheck`: one request, one line, 0 or 1, without any other requirement.
 
 use crate::support::child::polite;
 use crate::support::portcullis::{Output, binary};
@@ -51,7 +51,7 @@ fn while_waiting_it_is_live_and_not_ready() {
 }
 
 #[test]
-fn nobody_there_is_1() {
+fn without_a_server_it_ends_with_1() {
     one_line(&Portcullis::new().args(["healthcheck"]).output(), 1);
 }
 

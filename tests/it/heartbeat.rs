@@ -1,4 +1,4 @@
-//! The key in Redis says `ready` while somebody is ready, and at no other time.
+//! The key in Redis says `ready` while an instance is ready, and at no other time.
 
 use crate::support::child::{polite, talker};
 use crate::support::{Http, Portcullis, Proxy, Redis, Running, Stopwatch, eventually, secs, slow, wait};
@@ -108,7 +108,7 @@ fn one_replica_that_stops_leaves_the_key_of_the_other() {
 }
 
 #[test]
-fn a_process_that_ends_by_itself_takes_its_key_along() {
+fn a_process_that_ends_by_itself_removes_its_key() {
     let redis = Redis::start();
     let run = beating(redis.port, "one", "", "");
     run.script("child", &talker(&[10], 0).replace("echo got 10", "exit 3"));
@@ -146,7 +146,7 @@ fn redis_that_was_never_there_does_not_hold_the_start_or_the_stop() {
 }
 
 #[test]
-fn a_wrong_password_of_the_heartbeat_is_said_and_disturbs_nothing() {
+fn a_wrong_password_of_the_heartbeat_is_reported_and_harms_nothing() {
     let redis = Redis::with_password("right");
     let run = beating(redis.port, "one", "", "").start();
     run.until_status("/readyz", 200, secs(20));

@@ -1,4 +1,4 @@
-//! The registry in Redis: its rules beat by beat, who may write it, who reads it, and every way in which Redis is in trouble.
+//! The registry in Redis: its rules for each heartbeat, its writers and readers, and every failure of Redis.
 
 mod beats;
 mod consumers;

@@ -1,4 +1,4 @@
-//! The kubelet at the door: its requests, its thresholds and its patience, against a starting, ready, lost, draining and hung portcullis.
+//! The kubelet: its requests, its thresholds and its timeouts, with a starting, ready, lost, draining and hanging portcullis.
 
 use crate::support::child::polite;
 use crate::support::kubelet::{ContainerStatus, Kubelet, Settings, manifest};
@@ -44,7 +44,7 @@ fn kubelet_sees_it_start_get_ready_lose_a_server_and_drain() {
     assert_eq!((kubelet.liveness.failures(), kubelet.verdict().killed), (0, false));
     web.set(200, "");
     kubelet.until("back in the Service", |kubelet| kubelet.verdict().ready);
-    // The pod is deleted: TERM, and from then on readiness alone is asked. The process serves on while the drain lasts.
+    // The pod is deleted: TERM, and from then on only readiness is probed. The process continues to serve during the drain.
     run.signal(15);
     kubelet.terminate();
     kubelet.until("out of the Service again", |kubelet| !kubelet.verdict().ready);

@@ -1,4 +1,4 @@
-//! The health endpoint under pressure: hung checks, busy cores, floods of slow and silent connections, long and odd requests.
+//! The health endpoint under load: hanging checks, busy cores, floods of slow and silent connections, long and unusual requests.
 
 use crate::support::child::polite;
 use crate::support::http::ask;
@@ -39,7 +39,7 @@ fn livez_answers_while_every_check_hangs_and_every_core_is_busy() {
     if !slow("livez_answers_while_every_check_hangs_and_every_core_is_busy") {
         return;
     }
-    // It accepts nothing and refuses nothing: whoever asks it hangs.
+    // It neither accepts nor refuses connections: every client hangs.
     let silent = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let port = silent.local_addr().unwrap().port();
     let check = |index: usize| {
@@ -127,11 +127,11 @@ fn odd_requests_get_the_right_codes() {
         stream.write_all(nonsense.as_bytes()).unwrap();
     }
     eventually("it still answers", secs(5), || (run.get("/livez").code == 200).then_some(()));
-    assert!(run.runs() && !run.said().1.contains("fault of portcullis"), "{}", run.said().1);
+    assert!(run.runs() && !run.said().1.contains("internal error of portcullis"), "{}", run.said().1);
 }
 
 #[test]
-fn whoever_asks_how_often_the_database_has_one_connection() {
+fn any_number_of_requests_uses_one_connection_to_the_database() {
     let server = Postgres::start();
     let run = Portcullis::new();
     let child = run.script("child", &polite());

@@ -1,4 +1,4 @@
-//! portcullis' own lines: none lost in silence, the last one there while anybody reads.
+//! portcullis' own lines: none is lost without notice, and the last one arrives as long as there is a reader.
 
 use crate::support::{Portcullis, process, secs, wait};
 use std::io::{PipeReader, Read};
@@ -42,11 +42,11 @@ fn a_process_that_makes_standard_error_non_blocking_costs_no_line() {
     run.exits(137);
     drop(run);
     let said = reader.join().unwrap();
-    let told = said.matches("got SIGWINCH").count();
+    let reported = said.matches("got SIGWINCH").count();
     let dropped = said.contains("log lines were dropped");
-    // Signals of one number merge while we do not look; what was looked at is told, or counted.
+    // Pending signals of one number merge; every received signal is logged, or counted as dropped.
     let taken = said.matches("sent SIGWINCH").count();
-    assert!(dropped || (told >= 40 && told == taken), "{told} and {taken} of 60 told, none counted");
+    assert!(dropped || (reported >= 40 && reported == taken), "{reported} and {taken} of 60 reported, none counted");
     let last = said.lines().last().unwrap_or_default();
     assert!(last.contains("exit code 137"), "the last line is {last:?}");
 }
@@ -54,7 +54,7 @@ fn a_process_that_makes_standard_error_non_blocking_costs_no_line() {
 #[test]
 fn the_last_line_arrives_and_what_is_lost_before_it_is_counted() {
     let (reading, writing) = std::io::pipe().unwrap();
-    // More lines than the pipe and the queue hold, before anybody reads; then the reader is slow, but alive.
+    // More lines than the pipe and the queue hold, before they are read; then the reader is slow, but alive.
     let run = Portcullis::new().stderr_to(writing).env("PORTCULLIS_LOG", "debug");
     let mut run = run.sh("trap '' 35; trap 'exit 5' USR1; echo up; while :; do sleep 0.02; done").start();
     run.until_stdout("up", secs(20));
@@ -78,7 +78,7 @@ fn the_last_line_arrives_and_what_is_lost_before_it_is_counted() {
 }
 
 #[test]
-fn what_a_command_prints_is_whole_where_standard_output_does_not_block() {
+fn output_is_complete_even_if_standard_output_does_not_block() {
     let (mut reading, writing) = std::io::pipe().unwrap();
     let flags = nix::fcntl::OFlag::O_NONBLOCK;
     nix::fcntl::fcntl(&writing, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();

@@ -1,4 +1,4 @@
-//! The binary from outside, on real servers: one module a capability.
+//! The binary from outside, with real servers: one module per capability.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 
 mod aarch64;
@@ -11,6 +11,7 @@ mod docker;
 mod documents;
 mod entrypoints;
 mod environment;
+mod figures;
 mod files;
 mod flood;
 mod gate;

@@ -1,4 +1,4 @@
-//! The migration runs once at a time across replicas, and its failure is the end.
+//! The migration runs once at a time across replicas, and its failure ends the run.
 
 mod check;
 mod databases;
@@ -7,8 +7,8 @@ mod holder;
 mod loss;
 mod missing;
 mod pooler;
+mod reported;
 mod table;
-mod told;
 
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, Postgres, eventually, secs};

@@ -1,4 +1,4 @@
-//! Modules on real processes: Koupleless' scenarios, order of start and stop, ends and restarts, floods, and nothing left behind.
+//! Modules with real processes: Koupleless' scenarios, order of start and stop, ends and restarts, floods, and no leftovers.
 
 mod first;
 mod floods;
@@ -146,7 +146,7 @@ fn modules_start_in_order_once_the_others_are_up_and_stop_in_the_reverse() {
 }
 
 #[test]
-fn a_module_that_hangs_is_killed_within_the_deadline_and_the_process_is_asked_all_the_same() {
+fn a_module_that_hangs_is_killed_within_the_deadline_and_the_process_is_stopped_all_the_same() {
     let mut run = run(
         "[process]\nstop_timeout = \"2s\"\n[modules.deaf]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo begin deaf; while :; do sleep 0.1; done\"]\nafter = [\"main\"]\n",
     );
@@ -160,7 +160,7 @@ fn a_module_that_hangs_is_killed_within_the_deadline_and_the_process_is_asked_al
 }
 
 #[test]
-fn what_a_module_left_behind_is_gone_once_it_is_stopped() {
+fn leftovers_of_a_module_are_gone_once_it_is_stopped() {
     let run = run(
         "[modules.messy]\ncommand = [\"sh\", \"-c\", \"(trap '' TERM; exec sleep 1000) & echo begin messy; wait\"]\nstop_timeout = \"500ms\"\n",
     );
@@ -197,7 +197,7 @@ fn the_end_of_a_module_means_what_on_exit_says() {
 }
 
 #[test]
-fn a_module_is_started_again_as_its_policy_says() {
+fn a_module_is_restarted_by_its_policy() {
     for (policy, code, again) in
         [("never", 1, false), ("on-failure", 0, false), ("on-failure", 1, true), ("on-failure", 125, false), ("always", 0, true)]
     {
@@ -219,7 +219,7 @@ fn a_module_is_started_again_as_its_policy_says() {
 }
 
 #[test]
-fn who_ends_at_once_is_not_started_again_and_again_without_a_pause() {
+fn a_module_that_ends_at_once_is_not_restarted_without_a_pause() {
     let run = run("[modules.hasty]\ncommand = [\"sh\", \"-c\", \"echo begin hasty\"]\nrestart = \"always\"\nrestart_delay = \"0s\"\n");
     eventually("it was started again", secs(20), || (lines(&run, &["begin hasty"]).len() >= 3).then_some(()));
     // 0, 20, 40, 80, 160, 320, 640 and 1280 ms, each less a fifth at most: the tenth start comes after two seconds.
@@ -239,7 +239,7 @@ fn sockets_that_were_passed_on_are_the_process_alone() {
 }
 
 #[test]
-fn a_check_can_ask_whether_a_module_runs() {
+fn a_check_can_probe_whether_a_module_runs() {
     let run = run("[checks.worker]\nurl = \"process:one\"\ninterval = \"100ms\"\nfailure_threshold = 1\n\
          [modules.one]\ncommand = [\"@\", \"one\"]\nrestart = \"never\"\naffects = \"none\"\n");
     run.until_stdout("begin one", secs(20));
@@ -250,7 +250,7 @@ fn a_check_can_ask_whether_a_module_runs() {
 }
 
 #[test]
-fn a_module_may_tell_itself_that_it_is_up() {
+fn a_module_may_report_itself_that_it_is_up() {
     let run = run(
         "[modules.one]\ncommand = [\"sh\", \"-c\", \"until [ -e one.up ]; do sleep 0.02; done; echo >&4; exec sleep 1000\"]\nstarted = { notify_fd = 4 }\n",
     );
@@ -277,8 +277,8 @@ fn every_view_shows_the_modules() {
     assert_eq!((&modules[2]["bizState"], &modules[3]["bizState"]), (&"BROKEN".into(), &"RESOLVED".into()));
     let status = run.get_over_socket("/status?verbose").body;
     assert!(status.contains("cannot start /nowhere/bad"), "{status}");
-    let told = run.get("/status?verbose").body;
-    assert!(!told.contains("/nowhere/bad"), "a detail for an unauthorized reader: {told}");
+    let reported = run.get("/status?verbose").body;
+    assert!(!reported.contains("/nowhere/bad"), "a detail for an unauthorized reader: {reported}");
     let metrics = run.get("/metrics").body;
     for line in
         ["portcullis_module_up{module=\"good\"} 1", "portcullis_module_up{module=\"bad\"} 0", "portcullis_module_up{module=\"hot\"} 0"]
@@ -315,7 +315,7 @@ fn fifty_modules_start_and_stop_within_the_deadline_and_leave_nothing() {
 }
 
 #[test]
-fn what_is_wrong_with_modules_is_said_at_once() {
+fn errors_of_modules_are_reported_together() {
     let tables = "[checks.two]\nurl = \"process:nobody\"\n[modules.one]\ncommand = [\"x\"]\nafter = [\"two\", \"mian\"]\ninstances = -1\n[modules.two]\ncommand = [\"x\", { args = true }]\n\
          after = [\"one\"]\n[modules.main]\ncommand = []\non_exit = \"stop\"\nstop_on = \"HUP\"\n";
     let output = Portcullis::new().config(&format!("[modes.api]\ncommand = [\"true\"]\n{tables}")).args(["plan"]).output().exits(78);
@@ -326,15 +326,15 @@ fn what_is_wrong_with_modules_is_said_at_once() {
         "the container's arguments are the main process'",
         "`instances` in [modules.one] is `-1`",
         "a module cannot be named `main`",
-        "`command` in [modules.main] names no program",
+        "`command` in [modules.main] contains no program",
         "`on_exit` in [modules.main] is `stop`",
         "unknown key `stop_on` in [modules.main]",
         "two of the checks and modules are named `two`",
     ] {
         assert!(said.contains(words), "{words:?} is not in:\n{said}");
     }
-    // Whether a module of that name is missing can only be told where the modules themselves are right.
-    let asks = "asks for the module `nobody`";
+    // Whether a module of that name is missing is known only if the modules themselves are valid.
+    let asks = "refers to the module `nobody`";
     assert!(!said.contains(asks), "{said}");
     let right = "[modes.api]\ncommand = [\"true\"]\n[checks.two]\nurl = \"process:nobody\"\n[modules.one]\ncommand = [\"x\"]\n";
     let said = Portcullis::new().config(right).args(["plan"]).output().exits(78).stderr;

@@ -1,8 +1,8 @@
-//! Ten thousand configurations, each a preset or an example with one line changed: the schema and the reader take and refuse the same.
+//! Ten thousand configurations, each a preset or an example with one changed line: the schema and the reader accept and refuse the same
+//! ones.
 //!
-//! Where the schema cannot know, the case is not compared. By rule, that is: what a variable holds, what several keys say together, a
-//! name that another part of the file has to give, the bounds of a duration and of a number that is written as a string, and what is
-//! wrong inside the text of a URL.
+//! If the schema cannot know, the case is not compared. That is: the value of a variable, combinations of several keys, a name that another
+//! part of the file has to define, the bounds of a duration and of a number in a string, and errors inside a URL.
 
 use std::path::{Path, PathBuf};
 
@@ -115,10 +115,10 @@ fn complaints(file: &Path, toml: &str) -> Option<Vec<String>> {
 /// Whether the schema has to refuse what the reader says; none where it cannot know.
 fn refused(complaints: Option<&[String]>) -> Option<bool> {
     let Some(complaints) = complaints else { return Some(false) };
-    let of_schema = |told: &String| {
-        let by_variable = told.contains(", from ") || told.contains("environment variable");
-        let number_in_text = told.contains("whole number from") && !told.contains("from -1") && told.contains(" is `");
-        !by_variable && !number_in_text && WRONG.iter().any(|wrong| told.contains(wrong))
+    let of_schema = |reported: &String| {
+        let by_variable = reported.contains(", from ") || reported.contains("environment variable");
+        let number_in_text = reported.contains("whole number from") && !reported.contains("from -1") && reported.contains(" is `");
+        !by_variable && !number_in_text && WRONG.iter().any(|wrong| reported.contains(wrong))
     };
     complaints.iter().any(of_schema).then_some(true)
 }
@@ -137,17 +137,18 @@ fn ten_thousand_changed_configurations_are_judged_alike() {
     let mut cases = Vec::new();
     while cases.len() < CASES {
         let toml = changed(&seeds[random.usize(..seeds.len())], &known, &mut random);
-        let told = complaints(&file, &toml);
-        // What is no TOML any more, as a key that stands twice, is nobody's to judge.
-        if told.as_ref().is_some_and(|told| told.iter().any(|told| told.contains("TOML") || told.contains("twice"))) {
+        let reported = complaints(&file, &toml);
+        // A text that is no longer TOML, for example because of a duplicate key, is not judged.
+        if reported.as_ref().is_some_and(|reported| reported.iter().any(|reported| reported.contains("TOML") || reported.contains("twice")))
+        {
             continue;
         }
-        cases.push(json!({ "toml": toml, "refused": refused(told.as_deref()), "why": told }));
+        cases.push(json!({ "toml": toml, "refused": refused(reported.as_deref()), "why": reported }));
     }
     let count = |wanted: Option<bool>| cases.iter().filter(|case| case["refused"].as_bool() == wanted).count();
     let (taken, refused, open) = (count(Some(false)), count(Some(true)), count(None));
     println!("{taken} taken, {refused} refused, {open} that the schema cannot know");
     assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused, {open} open");
-    let told = validate(&dir, &json!({ "schema": schema, "cases": cases }));
-    assert!(told.ends_with("agree"), "{told}");
+    let reported = validate(&dir, &json!({ "schema": schema, "cases": cases }));
+    assert!(reported.ends_with("agree"), "{reported}");
 }

@@ -1,4 +1,4 @@
-//! What reaches others of portcullis: the processes that it starts, the file of its socket, and the terminals of people.
+//! What other programs see of portcullis: the processes that it starts, the file of its socket, and the terminals of people.
 
 use crate::support::child::polite;
 use crate::support::hostile::{Hostile, Manner};
@@ -6,8 +6,8 @@ use crate::support::{Portcullis, eventually, secs};
 use nix::libc::{SIGKILL, SIGTERM};
 
 #[test]
-fn secrets_of_its_own_are_not_handed_on() {
-    let told = Portcullis::new()
+fn its_own_secrets_are_not_passed_on() {
+    let reported = Portcullis::new()
         .env("PORTCULLIS_HEALTH__TOKEN", "of-portcullis-own")
         .env("PORTCULLIS_CHECKS__WEB__URL", "http://me:of-portcullis-own@127.0.0.1:1/")
         .env("PORTCULLIS_CHECKS__WEB__WAIT", "0s")
@@ -15,12 +15,15 @@ fn secrets_of_its_own_are_not_handed_on() {
         .sh("env")
         .output()
         .exits(0);
-    assert!(told.stdout.contains("APP_TOKEN=of-the-application") && told.stdout.contains("PORTCULLIS_CHECKS__WEB__WAIT=0s"), "{told:?}");
-    assert!(!told.stdout.contains("of-portcullis-own"), "{told:?}");
+    assert!(
+        reported.stdout.contains("APP_TOKEN=of-the-application") && reported.stdout.contains("PORTCULLIS_CHECKS__WEB__WAIT=0s"),
+        "{reported:?}"
+    );
+    assert!(!reported.stdout.contains("of-portcullis-own"), "{reported:?}");
 }
 
 #[test]
-fn the_sockets_file_is_gone_after_the_end_and_a_stale_one_is_no_obstacle() {
+fn the_sockets_file_is_removed_at_the_end_and_a_stale_one_is_replaced() {
     let run = || {
         let run = Portcullis::new().without("PORTCULLIS_HEALTH__SOCKET");
         let path = run.dir().join("health.sock");
@@ -40,18 +43,18 @@ fn the_sockets_file_is_gone_after_the_end_and_a_stale_one_is_no_obstacle() {
     killed.until_status("/readyz", 200, secs(20));
     killed.signal(SIGKILL);
     killed.wait_exit(secs(20));
-    assert!(path.exists(), "nobody was there to remove it");
+    assert!(path.exists(), "no process has removed it");
     let next = Portcullis::new().without("PORTCULLIS_HEALTH__SOCKET").env("PORTCULLIS_HEALTH__SOCKET", &path).sh("exit 5");
     next.output().exits(5);
     assert!(!path.exists());
 }
 
 #[test]
-fn what_a_server_says_steers_no_terminal() {
+fn the_text_of_a_server_cannot_control_the_terminal() {
     let words = b"-ERR \x1b[2J\x1b]0;title\x07 gone\xc2\x9b31m\r\n";
     let server = Hostile::new(Manner::Dripping(words));
     let url = format!("redis://127.0.0.1:{}/0", server.port);
-    let told = Portcullis::new().args(["wait", "--timeout", "1s", &url]).output().exits(69).says(&["\\u001b[2J", "\\u009b31m"]);
+    let reported = Portcullis::new().args(["wait", "--timeout", "1s", &url]).output().exits(69).says(&["\\u001b[2J", "\\u009b31m"]);
     let as_json = Portcullis::new().args(["wait", "--json", "--timeout", "1s", &url]).output().exits(69);
     let run =
         Portcullis::new().env("PORTCULLIS_CHECKS__CACHE__URL", &*url).env("PORTCULLIS_CHECKS__CACHE__WAIT", "0s").sh(&polite()).start();
@@ -59,10 +62,10 @@ fn what_a_server_says_steers_no_terminal() {
     // It is not healthy from the first moment on, and the server's words come with its first answer.
     let status = eventually("both tell the server's words", secs(20), || {
         let status = [run.beside(["status"]), run.beside(["status", "--json"])];
-        status.iter().all(|told| told.stdout.contains("u001b[2J")).then_some(status)
+        status.iter().all(|reported| reported.stdout.contains("u001b[2J")).then_some(status)
     });
     let (_, log) = run.said();
-    for text in [&told.stderr, &as_json.stdout, &status[0].stdout, &status[1].stdout, &log] {
+    for text in [&reported.stderr, &as_json.stdout, &status[0].stdout, &status[1].stdout, &log] {
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }
 }

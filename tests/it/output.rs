@@ -1,4 +1,4 @@
-//! `output = "prefix"`: every line behind its process' name, none lost, and nobody held up.
+//! `output = "prefix"`: every line after its process' name, none lost, and no process delayed.
 
 use crate::support::{Exit, Portcullis, Stopwatch, eventually, process, root, secs, wait};
 use std::io::{BufRead, BufReader, PipeReader, Read};
@@ -10,7 +10,7 @@ fn labelled() -> Portcullis {
     Portcullis::new().config(PREFIX)
 }
 
-/// Bytes that look random, each the same wherever it is asked for.
+/// Pseudo-random bytes, the same in every call.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -143,7 +143,7 @@ fn a_reader_that_pauses_holds_up_its_stream_alone_and_loses_nothing() {
 }
 
 #[test]
-fn nobody_reading_holds_up_neither_the_stop_nor_the_end() {
+fn without_a_reader_neither_the_stop_nor_the_end_is_delayed() {
     let (reading, writing) = std::io::pipe().unwrap();
     let mut run = labelled().stdout_to(writing).sh("echo ready >&2; exec yes").start();
     run.until_stderr("ready", secs(20));
@@ -164,7 +164,7 @@ fn a_reader_that_is_gone_does_not_end_the_child() {
     let mut first = [0; 10];
     (&reading).read_exact(&mut first).unwrap();
     drop(reading);
-    run.until_stderr("standard output takes no more output", secs(20));
+    run.until_stderr("standard output accepts no more output", secs(20));
     wait::never("it ends", Duration::from_millis(300), || !run.runs());
     run.signal(15);
     assert_eq!(run.wait_exit(secs(20)), Exit::Code(143));

@@ -1,10 +1,10 @@
-//! `run --exec`: a command of one's own in the surroundings of the service, and nothing that says that the service runs.
+//! `run --exec`: an ad-hoc command in the environment of the service, without any sign that the service runs.
 
 use crate::support::{Portcullis, Redis, Running, eventually, free_port, process, root, secs, wait};
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// A service that migrates, beats and is asked whether it has started; its check's target is the port, waited for in vain for 40 s.
+/// A service with a migration, a heartbeat and a startup check; its check's target is the port, which is waited for in vain for 40 s.
 fn service(port: u16) -> String {
     format!(
         "[env]\nCOMMON = \"of all\"\n[checks.target]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"40s\"\n\
@@ -45,7 +45,7 @@ fn it_has_the_surroundings_of_the_mode_and_nothing_of_the_service() {
     assert!(run.ends_within(secs(10)));
     run.exits(7);
     let said = run.said().1;
-    assert!(said.contains("command of one's own") && !said.contains("traffic"), "{said}");
+    assert!(said.contains("ad-hoc command") && !said.contains("traffic"), "{said}");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn signals_and_the_user_are_those_of_the_mode() {
 }
 
 #[test]
-fn it_waits_for_the_checks_only_where_that_was_asked_for() {
+fn it_waits_for_the_checks_only_if_requested() {
     let port = free_port();
     for ask in [&["run", "--exec", "--wait", "--", "echo", "after"][..], &["run", "--", "echo", "after"]] {
         let mut run = own_run(port).env("PORTCULLIS_EXEC", if ask.len() == 4 { "wait" } else { "" }).args(ask).start();
@@ -78,7 +78,7 @@ fn it_waits_for_the_checks_only_where_that_was_asked_for() {
 }
 
 #[test]
-fn once_the_wait_is_over_nobody_is_asked_any_more() {
+fn once_the_wait_is_over_nothing_is_probed_any_more() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let config = format!("[checks.target]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"40s\"\ninterval = \"100ms\"\n");
@@ -87,19 +87,19 @@ fn once_the_wait_is_over_nobody_is_asked_any_more() {
     run.until_stdout("ready", secs(20));
     listener.set_nonblocking(true).unwrap();
     while listener.accept().is_ok() {}
-    wait::never("it is asked again", Duration::from_millis(700), || listener.accept().is_ok());
+    wait::never("it is probed again", Duration::from_millis(700), || listener.accept().is_ok());
     run.signal(15);
     run.exits(143);
 }
 
 #[test]
-fn a_variable_asks_for_it_and_is_not_handed_on() {
+fn a_variable_enables_it_and_is_not_passed_on() {
     for word in ["true", "YES", "1", "on"] {
         let run = own_run(free_port()).env("PORTCULLIS_EXEC", word).command(["sh", "-c", "echo \"[$PORTCULLIS_EXEC] $OWN\""]);
         assert_eq!(run.output().exits(0).stdout, "[] of the mode\n", "{word}");
     }
     let plan = own_run(free_port()).env("PORTCULLIS_EXEC", "true").args(["plan", "--", "sh"]).output().exits(0).stdout;
-    for word in ["command of one's own", "removes PORTCULLIS_EXEC", "no health endpoint"] {
+    for word in ["ad-hoc command", "removes PORTCULLIS_EXEC", "no health endpoint"] {
         assert!(plan.contains(word), "{word} is not in\n{plan}");
     }
     assert!(!plan.contains("write the heartbeat"), "{plan}");
@@ -111,7 +111,7 @@ fn a_variable_asks_for_it_and_is_not_handed_on() {
 }
 
 #[test]
-fn an_unknown_mode_is_told_and_no_mode_is_none() {
+fn an_unknown_mode_is_reported_and_no_mode_is_none() {
     let run = Portcullis::new().config(&service(1)).env("MODE", "apj");
     assert_eq!(exec(run, "echo \"$COMMON [$OWN]\"").output().exits(0).says(&["unknown mode `apj`"]).stdout, "of all []\n");
     let run = Portcullis::new().config(&service(1));
@@ -124,14 +124,14 @@ fn healthcheck(run: &Running, level: &str) -> String {
 }
 
 #[test]
-fn healthcheck_beside_it_is_0_and_says_what_runs() {
+fn healthcheck_beside_it_is_0_and_reports_what_runs() {
     let mut run = own_run(free_port()).args(["run", "--exec", "--", "sleep", "1000"]).start();
     run.child_pid("sleep");
     for level in ["live", "ready", "deep"] {
-        assert_eq!(healthcheck(&run, level), "a command of one's own runs here, and no service: sleep\n");
+        assert_eq!(healthcheck(&run, level), "an ad-hoc command runs here, not a service: sleep\n");
     }
-    assert!(run.beside(["status"]).exits(0).stdout.contains("no service: sleep"));
-    // Whoever says nothing holds nobody up.
+    assert!(run.beside(["status"]).exits(0).stdout.contains("not a service: sleep"));
+    // A client that sends nothing delays no other client.
     let silent: Vec<_> = (0..4).map(|_| connect(&run.socket)).collect();
     healthcheck(&run, "deep");
     drop(silent);
@@ -147,7 +147,7 @@ fn connect(name: &str) -> std::os::unix::net::UnixStream {
 }
 
 #[test]
-fn beside_a_service_it_is_the_service_that_healthcheck_hears_of() {
+fn beside_a_service_healthcheck_reaches_the_service() {
     // As `docker exec` starts it, beside the service that has the socket.
     let failing = format!("[checks.target]\nurl = \"tcp://127.0.0.1:{}\"\nwait = \"0s\"\n", free_port());
     let mut service = Portcullis::new().config(&failing).command(["sleep", "1000"]).start();
@@ -169,7 +169,7 @@ fn beside_a_service_it_is_the_service_that_healthcheck_hears_of() {
 }
 
 #[test]
-fn a_service_that_starts_beside_it_takes_the_socket() {
+fn a_service_that_starts_beside_it_gets_the_socket() {
     let mut own = own_run(free_port()).args(["run", "--exec", "--", "sleep", "1000"]).start();
     own.child_pid("sleep");
     healthcheck(&own, "deep");
@@ -177,8 +177,8 @@ fn a_service_that_starts_beside_it_takes_the_socket() {
     let service = Portcullis::new().without("PORTCULLIS_HEALTH__SOCKET").env("PORTCULLIS_HEALTH__SOCKET", &socket);
     let mut service = service.command(["sleep", "1000"]).start();
     service.until_status("/readyz", 200, secs(20));
-    let told = service.beside(["healthcheck", "--socket", &socket]).exits(0).stdout;
-    assert_eq!(told, "healthy\n");
+    let reported = service.beside(["healthcheck", "--socket", &socket]).exits(0).stdout;
+    assert_eq!(reported, "healthy\n");
     for run in [&mut own, &mut service] {
         run.signal(15);
         run.exits(143);

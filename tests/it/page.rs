@@ -1,4 +1,4 @@
-//! The page at `/` in a real browser: its states change before one's eyes, without a script and under its own strict policy.
+//! The page at `/` in a real browser: its state is updated without a script and under its own strict policy.
 
 use crate::support::child::polite;
 use crate::support::http::{ask, send};
@@ -38,14 +38,14 @@ impl Browser {
         ];
         let options = json!({ "goog:chromeOptions": { "args": arguments }, "goog:loggingPrefs": { "browser": "ALL" } });
         let body = json!({ "capabilities": { "alwaysMatch": options } }).to_string();
-        let told = send(port, "POST", "/session", &body).expect("a session of chromium").json();
-        let session = told["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned();
+        let reported = send(port, "POST", "/session", &body).expect("a session of chromium").json();
+        let session = reported["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{reported}")).to_owned();
         Self { port, session, _driver: driver, _dir: dir }
     }
 
     fn command(&self, path: &str, body: &Value) -> Value {
-        let told = send(self.port, "POST", &format!("/session/{}/{path}", self.session), &body.to_string());
-        told.unwrap_or_else(|error| panic!("{path}: {error}")).json()["value"].clone()
+        let reported = send(self.port, "POST", &format!("/session/{}/{path}", self.session), &body.to_string());
+        reported.unwrap_or_else(|error| panic!("{path}: {error}")).json()["value"].clone()
     }
 
     fn open(&self, url: &str) {
@@ -72,12 +72,12 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// Puts the whole page, as it is shown now, below `target`, so that somebody can look at it.
+    /// Puts the whole page, as it is shown now, below `target`, so that people can look at it.
     fn picture(&self, name: &str) {
-        let told = self.devtools("Page.captureScreenshot", &json!({ "format": "png", "captureBeyondViewport": true }));
+        let reported = self.devtools("Page.captureScreenshot", &json!({ "format": "png", "captureBeyondViewport": true }));
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{name}.png"));
         let mut decode = Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(File::create(&path).unwrap()).spawn().unwrap();
-        decode.stdin.take().unwrap().write_all(told["data"].as_str().unwrap().as_bytes()).unwrap();
+        decode.stdin.take().unwrap().write_all(reported["data"].as_str().unwrap().as_bytes()).unwrap();
         assert!(decode.wait().unwrap().success() && std::fs::metadata(&path).unwrap().len() > 5000, "{}", path.display());
     }
 
@@ -129,11 +129,11 @@ fn states_change_before_ones_eyes() {
     browser.open(&format!("http://127.0.0.1:{}/?hold", run.port));
     let style = browser.see("getComputedStyle(document.querySelector('header')).borderBottomStyle");
     assert_eq!(style, "solid", "the policy lets the page's own style in");
-    let told = browser.see("([...document.querySelectorAll('summary')].find(s => s.checkVisibility()).click(), document.querySelector('details[open] p').innerText)");
-    assert!(told.as_str().unwrap().contains(" failed, slowest "), "{told}");
+    let reported = browser.see("([...document.querySelectorAll('summary')].find(s => s.checkVisibility()).click(), document.querySelector('details[open] p').innerText)");
+    assert!(reported.as_str().unwrap().contains(" failed, slowest "), "{reported}");
     browser.narrow(390);
-    let told = browser.see("document.querySelector('details[open] p').getBoundingClientRect().height <= 64");
-    assert_eq!(told, true, "what a bucket says has room before the next thing on a phone, too");
+    let reported = browser.see("document.querySelector('details[open] p').getBoundingClientRect().height <= 64");
+    assert_eq!(reported, true, "what a bucket says has room before the next thing on a phone, too");
     assert_eq!(browser.see("document.documentElement.scrollWidth <= innerWidth"), true, "nothing sticks out of a phone");
     assert_eq!(
         browser.see("document.querySelector('.bars svg').clientWidth > 200"),

@@ -1,4 +1,4 @@
-//! A panic in any subsystem leaves the process supervised: its signals forwarded, its code kept, the subsystem started again.
+//! After a panic in any subsystem the process is still supervised: its signals are forwarded, its code is kept, the subsystem is restarted.
 //!
 //! The test starts itself once for each subsystem: with `PANICS_IN` it is a supervisor whose subsystem of that name panics first.
 #![allow(
@@ -151,13 +151,13 @@ fn a_stall_is_cured() {
     let mut run = start("stalled once", &config, &talker(&[10], 7));
     run.until_stdout("ready", secs(20));
     let watch = Stopwatch::start();
-    while !run.said().1.contains("the thread of the checks turns again") {
+    while !run.said().1.contains("the thread of the checks runs again") {
         assert_eq!(run.get("/livez").code, 200, "{}", run.said().1);
         assert!(watch.elapsed() < secs(60), "{}", run.said().1);
         std::thread::park_timeout(Duration::from_millis(100));
     }
     let said = run.said().1;
-    assert_eq!(said.matches("another one takes its place").count(), 1, "{said}");
+    assert_eq!(said.matches("it is replaced by a new thread").count(), 1, "{said}");
     run.until_status("/readyz", 200, secs(20));
     run.signal(15);
     run.exits(7);
@@ -166,7 +166,7 @@ fn a_stall_is_cured() {
 }
 
 /// A task that never comes back holds up the thread of the checks, however often that is replaced, and nothing else.
-fn a_stall_is_told() {
+fn a_stall_is_reported() {
     if !slow("a_thread_of_the_checks_that_hangs_every_time_fails_livez_and_nothing_else") {
         return;
     }
@@ -174,10 +174,10 @@ fn a_stall_is_told() {
     let mut run = start("stalled", config, &talker(&[10], 7));
     run.until_stdout("ready", secs(20));
     run.until_status("/livez", 200, secs(20));
-    run.until_stderr("another one takes its place", secs(40));
+    run.until_stderr("it is replaced by a new thread", secs(40));
     assert_eq!(run.get("/livez").code, 200);
-    let told = run.until_status("/livez", 500, secs(60));
-    assert!(told.body.contains("[-]scheduler failed"), "{}", told.body);
+    let reported = run.until_status("/livez", 500, secs(60));
+    assert!(reported.body.contains("[-]scheduler failed"), "{}", reported.body);
     assert_eq!((run.get("/readyz").code, run.get("/startupz").code), (500, 200));
     run.signal(10);
     run.until_stdout("got 10", secs(20));
@@ -253,6 +253,6 @@ fn main() -> ExitCode {
     child_is_kept("health", "", "/livez");
     lock_panics();
     a_stall_is_cured();
-    a_stall_is_told();
+    a_stall_is_reported();
     ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-//! Time in which nobody could run (`docker pause`, SIGSTOP) is held against nobody.
+//! Time in which no process could run (`docker pause`, SIGSTOP) does not count against any deadline.
 
 use crate::support::child::{polite, talker};
 use crate::support::{Portcullis, Running, chmod, free_port, process, secs, wait};
@@ -25,7 +25,7 @@ const SPEAKS: &str = "#!/usr/bin/perl\nuse Socket;\nmy $name = $ENV{NOTIFY_SOCKE
                       while (1) { send(S, 'WATCHDOG=1', 0, pack_sockaddr_un($name)); select(undef, undef, undef, 0.2) }\n";
 
 #[test]
-fn a_watchdog_does_not_count_time_in_which_nobody_could_run() {
+fn a_watchdog_does_not_count_time_in_which_no_process_could_run() {
     let run = Portcullis::new();
     let child = run.dir().join("speaks");
     std::fs::write(&child, SPEAKS).unwrap();
@@ -33,14 +33,14 @@ fn a_watchdog_does_not_count_time_in_which_nobody_could_run() {
     let mut run = run.config("[process]\nwatchdog = \"1s\"\n").command([child]).start();
     run.until_stdout("speaks", secs(20));
     freeze(&run, secs(4), || {});
-    run.until_stderr("nobody here could run for", secs(10));
+    run.until_stderr("this process could not run for", secs(10));
     wait::never("the watchdog ends it", secs(2), || !run.runs());
     run.signal(15);
     run.exits(143);
 }
 
 #[test]
-fn a_wait_does_not_count_time_in_which_nobody_could_run() {
+fn a_wait_does_not_count_time_in_which_no_process_could_run() {
     let port = free_port();
     let run = Portcullis::new();
     let child = run.script("child", &polite());

@@ -1,16 +1,16 @@
-//! What a process leaves behind is found and seen off, also where the machine shows little of it.
+//! The leftovers of a process are found and ended, even if the machine shows little of them.
 
 use crate::support::child::polite;
 use crate::support::{Portcullis, Stopwatch, Terminal, eventually, free_port, process, root, secs, wait};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Says so when it is asked to stop.
+/// Reports its stop signal.
 const DAEMON: &str = "(setsid bash -c 'trap \"echo cleaned; exit 0\" TERM; echo daemon; while :; do sleep 0.05; done' &)\n";
 
 #[test]
-fn leftovers_of_leftovers_are_asked_to_stop_too() {
-    // A shell that dies of TERM leaves its own child behind, which nobody has asked yet.
+fn leftovers_of_leftovers_get_a_stop_signal_too() {
+    // A shell that dies of TERM leaves its own child behind, which has not got a signal yet.
     let script = "setsid sh -c 'sleep 300; echo x' & sleep 0.3";
     let watch = Stopwatch::start();
     let mut run = Portcullis::new().args(["run", "--bare", "--", "sh", "-c", script]).start();
@@ -31,8 +31,8 @@ fn leftovers_of_leftovers_are_asked_to_stop_too() {
 }
 
 #[test]
-fn without_proc_everybody_in_our_own_pid_namespace_is_asked_to_stop() {
-    if !root("without_proc_everybody_in_our_own_pid_namespace_is_asked_to_stop") {
+fn without_proc_all_processes_in_our_own_pid_namespace_get_a_stop_signal() {
+    if !root("without_proc_all_processes_in_our_own_pid_namespace_get_a_stop_signal") {
         return;
     }
     let run = Portcullis::new();
@@ -51,8 +51,8 @@ fn without_proc_everybody_in_our_own_pid_namespace_is_asked_to_stop() {
 }
 
 #[test]
-fn the_proc_of_another_pid_namespace_is_none() {
-    if !root("the_proc_of_another_pid_namespace_is_none") {
+fn the_proc_of_another_pid_namespace_is_not_used() {
+    if !root("the_proc_of_another_pid_namespace_is_not_used") {
         return;
     }
     // Its numbers are others': what stands there under our own number is not below us.
@@ -73,7 +73,7 @@ fn with_no_descriptor_left_the_leftovers_are_found() {
     run.until_stdout("daemon", secs(20));
     run.until_stdout("ready", secs(20));
     run.until_status("/livez", 200, secs(20));
-    // Whoever asks for health takes the descriptors one by one.
+    // Clients of the health endpoint use up the descriptors one by one.
     let taken: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(("127.0.0.1", run.port)).unwrap()).collect();
     let open = || std::fs::read_dir(format!("/proc/{}/fd", run.pid())).map_or(0, Iterator::count);
     eventually("all are taken", secs(20), || (open() >= 40).then_some(()));
@@ -87,15 +87,15 @@ fn with_no_descriptor_left_the_leftovers_are_found() {
 }
 
 #[test]
-fn with_a_full_process_table_names_are_resolved_and_nobody_is_blamed() {
-    if !root("with_a_full_process_table_names_are_resolved_and_nobody_is_blamed") {
+fn with_a_full_process_table_names_are_resolved_and_no_process_is_blamed() {
+    if !root("with_a_full_process_table_names_are_resolved_and_no_process_is_blamed") {
         return;
     }
     // Room for our own threads and for none beside them, with a user of its own.
     let through = "setpriv --reuid 54373 --regid 54373 --clear-groups prlimit --nproc=4 --";
     let config = "[checks.target]\nurl = \"tcp://no-such-name.invalid:1\"\nwait = \"1s\"\n";
     let output = Portcullis::new().config(config).through(through).command(["true"]).output().exits(69);
-    assert!(!output.stderr.contains("fault of portcullis") && !output.stderr.contains("internal error"), "{}", output.stderr);
+    assert!(!output.stderr.contains("internal error of portcullis") && !output.stderr.contains("internal error"), "{}", output.stderr);
 }
 
 /// A run that waits for what never comes.

@@ -1,4 +1,4 @@
-//! `started = { line = ... }`: what the process writes makes it ready, and what it writes is passed on as it is.
+//! `started = { line = ... }`: a line in the output makes the process ready, and its output is passed on unchanged.
 
 use crate::support::child::talker;
 use crate::support::{Portcullis, Running, process, secs, wait};
@@ -41,7 +41,7 @@ fn a_line_of_either_stream_makes_it_ready_however_it_is_cut_and_however_long_it_
 }
 
 #[test]
-fn what_is_passed_on_is_what_was_written() {
+fn output_is_passed_on_unchanged() {
     let (mut reading, writing) = std::io::pipe().unwrap();
     let run = Portcullis::new().stdout_to(writing);
     let mut bytes: Vec<u8> = (0..3_000_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
@@ -62,7 +62,7 @@ fn a_process_that_never_writes_it_has_failed_its_start() {
     let config = config(&child.display().to_string(), "").replace("60s", "300ms");
     let mut run = run.config(&config).start();
     run.exits(69);
-    run.until_stderr("startup check did not pass within 300ms: its output had no line with `Listening at`; check what it writes", secs(5));
+    run.until_stderr("startup check did not pass within 300ms: its output had no line with `Listening at`; check its output", secs(5));
     run.leaves_nothing();
 }
 
@@ -100,11 +100,11 @@ fn a_module_is_known_by_its_output_and_others_wait_for_it() {
 }
 
 #[test]
-fn on_a_terminal_the_process_has_pipes_and_that_is_said() {
+fn on_a_terminal_the_process_has_pipes_and_that_is_reported() {
     let (run, terminal) = Portcullis::new().on_terminal();
     let child = run.script("child", "[ -t 0 ] && ! [ -t 1 ] && ! [ -t 2 ] && echo Listening at 80; exec sleep 1000\n");
     let mut run = run.config(&config(&child.display().to_string(), "")).env("TERM", "dumb").start();
-    terminal.until("pipes in place of the terminal", secs(20));
+    terminal.until("pipes instead of the terminal", secs(20));
     terminal.until("Listening at 80", secs(20));
     run.until_status("/readyz", 200, secs(20));
     process::send(run.pid(), 15);
@@ -114,8 +114,8 @@ fn on_a_terminal_the_process_has_pipes_and_that_is_said() {
 #[test]
 fn the_start_is_known_in_one_way() {
     for (keys, words) in [
-        ("line = \"up\", notify = true", "`line` in [modes.api.started] stands beside `notify`"),
-        ("line = \"up\", url = \"tcp://x:1\"", "`url` in [modes.api.started] stands beside `line`"),
+        ("line = \"up\", notify = true", "`line` in [modes.api.started] excludes `notify`"),
+        ("line = \"up\", url = \"tcp://x:1\"", "`url` in [modes.api.started] excludes `line`"),
         ("line = \"\"", "`line` in [modes.api.started] is empty"),
         ("line = \"a\\nb\"", "`line` in [modes.api.started] has more than one line"),
     ] {

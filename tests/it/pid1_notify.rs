@@ -1,4 +1,4 @@
-//! What the process tells of itself, and what we tell the supervisor above us (`sd_notify(3)`, s6's notification-fd).
+//! Notifications of the process to us, and of us to the supervisor above us (`sd_notify(3)`, s6's notification-fd).
 
 use crate::support::child::talker;
 use crate::support::{Dir, Portcullis, Running, secs, unique, wait};
@@ -27,7 +27,7 @@ fn notifying(started: &str, more: &str, script: &str) -> Running {
 }
 
 #[test]
-fn the_process_says_itself_that_it_is_ready() {
+fn the_process_reports_itself_that_it_is_ready() {
     let script = talker(&[], 3).replace("echo ready", "trap 'notify STATUS=warm READY=1' USR1; echo waiting $NOTIFY_SOCKET");
     let mut run = notifying("started = { notify = true }", "", &script);
     run.until_stdout("waiting @", secs(20));
@@ -63,15 +63,15 @@ fn the_notification_descriptor_blocks_as_every_other_does() {
 }
 
 #[test]
-fn a_process_that_never_says_so_has_failed_its_start() {
+fn a_process_that_never_reports_readiness_has_failed_its_start() {
     let mut run = notifying("started = { notify = true, within = \"300ms\" }", "", &talker(&[], 3));
     run.exits(69);
-    run.until_stderr("startup check did not pass within 300ms: no READY=1 came", secs(5));
+    run.until_stderr("startup check did not pass within 300ms: no READY=1 was received", secs(5));
     run.leaves_nothing();
 }
 
 #[test]
-fn it_may_ask_for_longer_to_start() {
+fn it_may_request_more_time_to_start() {
     let script = "notify EXTEND_TIMEOUT_USEC=20000000\n".to_owned()
         + &talker(&[], 3).replace("echo ready", "trap 'notify READY=1' USR1; echo waiting");
     let mut run = notifying("started = { notify = true, within = \"2s\" }", "", &script);
@@ -84,7 +84,7 @@ fn it_may_ask_for_longer_to_start() {
 }
 
 #[test]
-fn it_may_ask_for_longer_to_stop_but_not_for_ever() {
+fn it_may_request_more_time_to_stop_but_not_without_limit() {
     let script = "trap 'notify EXTEND_TIMEOUT_USEC=20000000; sleep 3; exit 5' TERM\nnotify READY=1; echo ready\nsleep 1000 & wait\n";
     let mut run = notifying("started = { notify = true }", "[process]\nstop_timeout = \"2s\"\n", script);
     run.until_status("/readyz", 200, secs(20));
@@ -98,7 +98,7 @@ fn it_may_ask_for_longer_to_stop_but_not_for_ever() {
 }
 
 #[test]
-fn asking_for_a_moment_never_takes_away_what_there_is() {
+fn a_request_for_more_time_never_shortens_it() {
     let script = "notify EXTEND_TIMEOUT_USEC=1\n".to_owned()
         + &talker(&[], 3).replace("echo ready", "trap 'notify READY=1' USR1; echo waiting")
         + "\ntrap 'notify EXTEND_TIMEOUT_USEC=1; sleep 1; exit 5' TERM";
@@ -111,7 +111,7 @@ fn asking_for_a_moment_never_takes_away_what_there_is() {
     run.exits(3);
 }
 
-/// Started twice; the first one leaves somebody behind who says READY=1 while the second, which never says so, runs.
+/// Started twice; the first one leaves a process behind that sends READY=1 while the second, which never does, runs.
 #[test]
 fn a_leftover_of_the_previous_start_cannot_make_the_next_one_ready() {
     let script = "if [ -e started ]; then echo second; sleep 1000 & wait; fi\ntouch started\n";
@@ -150,7 +150,7 @@ fn a_process_that_falls_silent_is_aborted_and_one_that_speaks_is_not() {
 }
 
 #[test]
-fn the_supervisor_above_is_told_and_the_child_does_not_get_its_socket() {
+fn the_supervisor_above_is_notified_and_the_child_does_not_get_its_socket() {
     let name = unique("portcullis-above");
     let above = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     above.set_read_timeout(Some(secs(20))).unwrap();
@@ -177,7 +177,7 @@ fn the_supervisor_above_is_told_and_the_child_does_not_get_its_socket() {
 }
 
 #[test]
-fn a_socket_with_a_path_is_told_too_and_one_that_is_gone_harms_nothing() {
+fn a_socket_with_a_path_is_notified_too_and_a_missing_one_harms_nothing() {
     let dir = Dir::new();
     let path = dir.path().join("above");
     let above = UnixDatagram::bind(&path).unwrap();

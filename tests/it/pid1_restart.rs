@@ -1,4 +1,4 @@
-//! Starting the process again in place: when, how soon, how often, and never against the operator's will.
+//! Restarts of the process in the container: when, how soon, how often, and never against the operator's will.
 
 use crate::support::child::talker;
 use crate::support::{Portcullis, Stopwatch, eventually, free_port, secs, wait};
@@ -15,7 +15,7 @@ fn counting(then: &str) -> String {
 }
 
 #[test]
-fn it_is_started_again_after_a_failure_and_not_after_a_success() {
+fn it_is_restarted_after_a_failure_and_not_after_a_success() {
     let run = restarting("");
     let dir = run.dir().to_owned();
     let mut run = run.sh(&counting("echo start $n; [ $n = 3 ] && exit 0; exit 7")).start();
@@ -29,7 +29,7 @@ fn a_signal_is_a_failure_and_the_limit_ends_with_the_last_status() {
     let mut run = restarting("restart_limit = 2\n").sh(&counting("echo start $n; kill -SEGV $$")).start();
     run.exits(139);
     assert_eq!(run.said().0.matches("start").count(), 3);
-    run.until_stderr("it is not started again: `restart_limit` allows 2 in a row, until one runs for", secs(5));
+    run.until_stderr("it is not restarted: `restart_limit` allows 2 restarts in a row, until it has run for", secs(5));
 }
 
 #[test]
@@ -41,9 +41,9 @@ fn the_limit_counts_failures_that_follow_each_other() {
 }
 
 #[test]
-fn status_125_says_that_starting_again_is_of_no_use() {
+fn status_125_means_that_a_restart_is_of_no_use() {
     let run = Portcullis::new().config("[process]\nrestart = \"always\"\nrestart_delay = \"0s\"\n");
-    let output = run.sh("echo start; exit 125").output().exits(125).says(&["that status says that it would be of no use"]);
+    let output = run.sh("echo start; exit 125").output().exits(125).says(&["that status means that a restart is of no use"]);
     assert_eq!(output.stdout, "start\n");
 }
 
@@ -69,7 +69,7 @@ fn a_stop_during_the_pause_leaves_at_once() {
 }
 
 #[test]
-fn a_process_that_was_asked_to_stop_is_not_started_again() {
+fn a_process_that_got_a_stop_signal_is_not_restarted() {
     let mut run = Portcullis::new().config("[process]\nrestart = \"always\"\nrestart_delay = \"0s\"\n").sh(&talker(&[], 7)).start();
     run.until_stdout("ready", secs(20));
     run.signal(15);
@@ -78,7 +78,7 @@ fn a_process_that_was_asked_to_stop_is_not_started_again() {
 }
 
 #[test]
-fn dependencies_are_asked_again_before_each_start() {
+fn dependencies_are_probed_again_before_each_start() {
     let port = free_port();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let checks = format!("[checks.db]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"60s\"\n");
@@ -96,7 +96,7 @@ fn dependencies_are_asked_again_before_each_start() {
 }
 
 #[test]
-fn what_the_old_process_left_in_its_group_does_not_meet_the_new_one() {
+fn leftovers_in_the_old_processs_group_end_before_the_new_one_starts() {
     let run = Portcullis::new().config("[process]\nrestart = \"on-failure\"\nrestart_delay = \"500ms\"\n");
     let helper = run.script("helper", "trap 'echo helper ends; exit' TERM\necho helper; sleep 1000 & wait\n");
     let script = counting(&format!("[ $n = 1 ] || {{ echo second; exit 0; }}\n{} & wait $!\n", helper.display()));

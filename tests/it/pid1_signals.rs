@@ -1,11 +1,11 @@
-//! PID 1 and signals: each one to the right process, once, and a stopped child is not a dead one.
+//! PID 1 and signals: each one goes to the right process, once, and a stopped child does not count as ended.
 
 use crate::support::child::{polite, talker};
 use crate::support::{Exit, Portcullis, eventually, process, root, secs, wait};
 use std::time::Duration;
 
 #[test]
-fn signals_that_usually_tell_of_faults_are_forwarded_when_somebody_sends_them() {
+fn signals_that_usually_report_faults_are_forwarded_if_a_process_sends_them() {
     let faults = [4, 5, 6, 7, 8, 11, 16, 31];
     for pid1 in [false, true] {
         let new = Portcullis::new().sh(&talker(&faults, 0));
@@ -56,7 +56,7 @@ fn twenty_thousand_orphans_are_reaped_and_the_code_kept() {
 }
 
 #[test]
-fn a_stopped_child_is_no_dead_child() {
+fn a_stopped_child_does_not_count_as_ended() {
     let mut run = Portcullis::new().in_pid_namespace().sh(&talker(&[18], 4)).start();
     run.until_stdout("ready", secs(20));
     let child = run.child_pid("sh");
@@ -101,7 +101,7 @@ fn in_group_scope_job_control_stops_both_as_with_dumb_init() {
             }
             run.signal(18);
             eventually("both go on", secs(10), || (!process::stands_still(child) && !process::stands_still(own)).then_some(()));
-            eventually("the child is told", secs(10), || (run.said().0.matches("got 18").count() == count + 1).then_some(()));
+            eventually("the child gets it", secs(10), || (run.said().0.matches("got 18").count() == count + 1).then_some(()));
         }
         run.signal(15);
         run.exits(4);
@@ -168,8 +168,8 @@ fn other_signals_may_start_the_stop() {
 }
 
 #[test]
-fn a_child_that_may_not_be_signalled_is_no_reason_to_leave() {
-    if !root("a_child_that_may_not_be_signalled_is_no_reason_to_leave") {
+fn a_child_that_must_not_be_signalled_does_not_end_the_run() {
+    if !root("a_child_that_must_not_be_signalled_does_not_end_the_run") {
         return;
     }
     // Without CAP_KILL root may not signal another user's process.
@@ -212,7 +212,7 @@ fn idle_it_never_wakes() {
 }
 
 #[test]
-fn the_child_dies_with_us_only_when_that_was_asked_for() {
+fn the_child_dies_with_us_only_if_requested() {
     for (option, dies) in [("--parent-death-signal=TERM", true), ("--stop-timeout=8s", false)] {
         let mut run = Portcullis::new().args(["run", option, "--", "bash", "-c", &talker(&[], 0)]).start();
         run.until_stdout("ready", secs(20));

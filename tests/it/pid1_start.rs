@@ -1,4 +1,4 @@
-//! PID 1 at the start: nothing lost, nothing leaked, nothing inherited that harms, and every failure named.
+//! PID 1 at the start: nothing is lost or leaked, nothing harmful is inherited, and every failure is reported.
 
 use crate::support::child::{polite, talker};
 use crate::support::{Exit, Portcullis, chmod, process, root, secs, slow, wait};
@@ -30,7 +30,7 @@ fn early_terms(starts: u32, pid1: bool, options: &[&str]) -> u32 {
         wait::moment(delay);
         process::send(pid, 15);
         if pid1 && !run.ends_within(secs(2)) {
-            // The kernel drops for PID 1 what arrives before the mask is set; nobody can keep that.
+            // For PID 1 the kernel drops signals that arrive before the mask is set; no init can receive them.
             lost += 1;
             process::send(pid, 9);
             run.wait_exit(secs(20));
@@ -59,7 +59,7 @@ fn pid_1_loses_an_early_term_only_before_its_mask_is_set() {
 }
 
 #[test]
-fn passed_descriptors_reach_the_child_and_nobody_else() {
+fn passed_descriptors_reach_only_the_child() {
     let run = Portcullis::new();
     let pipe = run.dir().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -73,7 +73,7 @@ fn passed_descriptors_reach_the_child_and_nobody_else() {
         sender.send(text).unwrap();
     });
     run.until_stdout("ready", secs(20));
-    // The end is seen while everything runs: nobody but the child has held it open.
+    // The end is seen while everything runs: no process but the child held it open.
     assert_eq!(receiver.recv_timeout(secs(20)).expect("the reader sees the end"), "data\n");
     let said = run.said().0;
     let usual = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap().stdout;
@@ -109,7 +109,7 @@ fn missing_standard_streams_are_dev_null_for_us_and_for_the_child() {
 }
 
 #[test]
-fn what_cannot_be_executed_is_named_with_its_reason() {
+fn a_program_that_cannot_be_executed_is_reported_with_its_reason() {
     let run = Portcullis::new();
     let script = run.file("odd", "#!/no/such/interpreter -x\n");
     chmod(&script, 0o755);
@@ -149,7 +149,7 @@ fn a_full_process_table_is_70() {
     // One process of this user is enough for portcullis, and neither for a child nor for the thread that writes the log.
     let through = "setpriv --reuid 54371 --regid 54371 --clear-groups prlimit --nproc=1 --";
     let run = Portcullis::new().through(through).args(["run", "--bare", "--", "true"]);
-    run.output().exits(70).says(&["no room for another process"]);
+    run.output().exits(70).says(&["cannot create another process"]);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn programs_are_found_by_the_path_of_the_child() {
 }
 
 #[test]
-fn what_follows_the_first_double_dash_is_the_childs() {
+fn arguments_after_the_first_double_dash_belong_to_the_child() {
     Portcullis::new().args(["run", "--", "--stop-timeout"]).output().exits(127).says(&["--stop-timeout"]);
     let output = Portcullis::new().command(["printf", "%s,", "--", "-x", "--mode"]).output().exits(0);
     assert_eq!(output.stdout, "--,-x,--mode,");
@@ -234,8 +234,8 @@ fn the_process_and_its_migration_run_as_the_user_with_its_groups() {
 }
 
 #[test]
-fn a_user_that_cannot_be_taken_on_is_126() {
-    if !root("a_user_that_cannot_be_taken_on_is_126") {
+fn a_user_that_cannot_be_set_is_126() {
+    if !root("a_user_that_cannot_be_set_is_126") {
         return;
     }
     let config = "[process]\nuser = \"54321:54321\"\n";
@@ -268,7 +268,7 @@ fn no_writable_path_and_no_known_user_are_needed() {
 }
 
 #[test]
-fn a_subreaper_is_made_and_no_stranger_is_signalled() {
+fn a_subreaper_is_set_and_no_foreign_process_is_signalled() {
     let mut stranger = Portcullis::new().sh(&talker(&[], 0)).start();
     stranger.until_stdout("ready", secs(20));
     let orphan = "(setsid sh -c 'trap \"\" TERM; echo orphan; exec sleep 1000' &)\n";

@@ -1,4 +1,5 @@
-//! PID 1 at the end: told first, then asked, then waited for, then killed, all in one deadline, and the code is the process' own.
+//! PID 1 at the end: first not ready, then the stop signal, then the wait, then KILL, all within one deadline, and the exit code is that of
+//! the process.
 
 use crate::support::child::{polite, stubborn, talker};
 use crate::support::{Portcullis, Redis, Stopwatch, eventually, left_out, process, root, secs, unique, wait};
@@ -26,7 +27,7 @@ fn the_stop_keeps_its_order() {
     let watch = Stopwatch::start();
     run.signal(15);
     eventually("the heartbeat is withdrawn", secs(5), || (key() != "ready").then_some(()));
-    assert_eq!((run.get("/readyz").code, run.get("/livez").code), (500, 200), "told, and alive");
+    assert_eq!((run.get("/readyz").code, run.get("/livez").code), (500, 200), "reported, and alive");
     let mut bytes = [0; 512];
     loop {
         let count = above.recv(&mut bytes).unwrap();
@@ -34,8 +35,8 @@ fn the_stop_keeps_its_order() {
             break;
         }
     }
-    assert!(watch.elapsed() < Duration::from_millis(1400), "told within {:?}", watch.elapsed());
-    assert!(!run.said().0.contains("got 15"), "the process is not asked before the drain is over");
+    assert!(watch.elapsed() < Duration::from_millis(1400), "reported within {:?}", watch.elapsed());
+    assert!(!run.said().0.contains("got 15"), "the process gets no stop signal before the drain is over");
     run.exits(9);
     assert!(watch.elapsed() >= Duration::from_millis(1450), "drained for {:?}", watch.elapsed());
     let said = run.said().0;
@@ -56,7 +57,7 @@ fn the_second_term_cuts_the_drain_and_the_third_kills() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_stderr("stopping", secs(20));
-    wait::never("it is asked at once", Duration::from_millis(150), || run.said().0.contains("got 15"));
+    wait::never("it gets the signal at once", Duration::from_millis(150), || run.said().0.contains("got 15"));
     run.signal(15);
     run.exits(3);
 
@@ -156,9 +157,9 @@ fn a_declared_success_code_is_0_after_a_stop_and_itself_otherwise() {
         run.child_pid("tail");
         run
     };
-    let mut asked = start();
-    asked.signal(15);
-    asked.exits(0);
+    let mut requested = start();
+    requested.signal(15);
+    requested.exits(0);
     let mut unasked = start();
     process::send(unasked.child_pid("tail"), 15);
     unasked.exits(143);
@@ -198,13 +199,13 @@ fn a_failed_start_is_held_with_its_health_until_term() {
 }
 
 #[test]
-fn a_kill_for_want_of_memory_is_told_apart() {
+fn a_kill_because_memory_ran_out_is_recognized() {
     let cgroup = std::path::PathBuf::from("/sys/fs/cgroup/memory").join(unique("portcullis-it"));
     let (limit, tasks, bytes) = ("memory.limit_in_bytes", "cgroup.procs", "60000000");
     let version2 = !std::path::Path::new("/sys/fs/cgroup/memory").exists();
     let cgroup = if version2 { std::path::PathBuf::from("/sys/fs/cgroup").join(unique("portcullis-it")) } else { cgroup };
     let limit = if version2 { "memory.max" } else { limit };
-    let name = "a_kill_for_want_of_memory_is_told_apart";
+    let name = "a_kill_because_memory_ran_out_is_recognized";
     if !root(name) {
         return;
     }
@@ -218,15 +219,15 @@ fn a_kill_for_want_of_memory_is_told_apart() {
     let eater = "my @a; push @a, 'x' x 1_000_000 while 1";
     let output = run.through(&inside.display().to_string()).command(["perl", "-e", eater]).output();
     eventually("the cgroup is empty", secs(10), || std::fs::remove_dir(&cgroup).ok());
-    output.exits(137).says(&["for want of memory", "memory limit"]);
-    // The same signal from somebody is something else.
+    output.exits(137).says(&["because memory ran out", "memory limit"]);
+    // The same signal from another process is a different case.
     let plain = Portcullis::new().sh("kill -KILL $$").output().exits(137);
     assert!(!plain.stderr.contains("memory"), "{}", plain.stderr);
 }
 
 #[test]
-fn a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else() {
-    let name = "a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else";
+fn a_worker_s_death_because_memory_ran_out_is_reported_at_once_and_attributed_to_no_other() {
+    let name = "a_worker_s_death_because_memory_ran_out_is_reported_at_once_and_attributed_to_no_other";
     if !root(name) {
         return;
     }
@@ -243,7 +244,7 @@ fn a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else() 
     let script = "trap '' TERM\n(echo 1000 > /proc/self/oom_score_adj; exec perl -e 'my @a; push @a, q(x) x 1_000_000 while 1')\necho over\nwhile :; do sleep 0.1; done";
     let mut run = run.through(&inside.display().to_string()).sh(script).start();
     run.until_stdout("over", secs(30));
-    run.until_stderr("killed a process of this container for want of memory, and not one that portcullis started", secs(15));
+    run.until_stderr("killed a process of this container because memory ran out, and not one that portcullis started", secs(15));
     run.signal(15);
     run.exits(137);
     eventually("the cgroup is empty", secs(10), || std::fs::remove_dir(&cgroup).ok());
@@ -254,7 +255,7 @@ fn a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else() 
 }
 
 #[test]
-fn who_is_waited_for_at_the_end_and_who_was_killed_is_said() {
+fn remaining_and_killed_processes_are_reported_at_the_end() {
     let run = Portcullis::new().config("[process]\nstop_timeout = \"3s\"\n");
     let helper = run.script("helper", &stubborn().replace("echo ready", "echo helper"));
     let mut run = run.sh(&format!("setsid {} & read -t 2 line < <(sleep 1); exit 3", helper.display())).start();

@@ -1,4 +1,4 @@
-//! PID 1 and a terminal: it belongs to the process, ctrl-C is seen once, and ctrl-Z leaves nobody stuck.
+//! PID 1 and a terminal: it belongs to the process, ctrl-C arrives once, and ctrl-Z leaves no process stuck.
 
 use crate::support::child::talker;
 use crate::support::{Portcullis, Running, Terminal, eventually, process, secs, wait};
@@ -61,7 +61,7 @@ fn ctrl_z_as_pid_1_lets_the_process_go_on() {
 }
 
 #[test]
-fn ctrl_z_below_a_shell_is_a_job_put_aside_and_taken_up_again() {
+fn ctrl_z_below_a_shell_suspends_the_job_until_it_is_resumed() {
     let inner = crate::support::portcullis::binary();
     let (new, mut terminal) = Portcullis::new().program("bash").args(["--norc", "--noprofile"]).env("TERM", "dumb").on_terminal();
     let dir = new.dir().to_owned();

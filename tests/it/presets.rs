@@ -1,10 +1,10 @@
-//! Each preset as a container runs it, with stand-ins for its programs; and as a file to start from.
+//! Each preset as in a container, with stand-ins for its programs; and as the base of a file.
 
 use crate::support::child::polite;
 use crate::support::{Certificates, Http, MariaDb, Portcullis, Postgres, Proxy, Redis, StandIns, eventually, own_address, secs};
 
-/// Its preset, its variables, its arguments, the files and programs in its directory, and the calls that come of them (a check is asked
-/// before its lock and under it); `PORT` stands for the port that answers.
+/// Its preset, its variables, its arguments, the files and programs in its directory, and the resulting calls (a check runs before its
+/// lock and under it); `PORT` stands for the port that answers.
 struct Row {
     preset: &'static str,
     variables: &'static [(&'static str, &'static str)],
@@ -228,7 +228,7 @@ const ONCE: [&str; 14] = [
     "prestart.sh",
 ];
 
-/// Programs stay, but for what migrates, checks and is run by hand; a check that is asked says that there is work.
+/// Programs keep running, except those that migrate, check or are run by hand; a check reports that there is work.
 fn does() -> String {
     let case = |words: &[&str], code: u8| {
         let patterns: Vec<String> = words.iter().map(|words| format!("*\"{words}\"*")).collect();
@@ -255,7 +255,7 @@ fn every_preset_runs_its_programs() {
         for program in PROGRAMS {
             run = run.env(&format!("DO_{}", program.replace('-', "_")), does());
         }
-        // The dependencies that these name without being asked to.
+        // The dependencies that these presets name by default.
         let named: &[&str] = match *preset {
             "ragflow" => &["DB", "REDIS", "DOC_ENGINE", "STORAGE"],
             "dify" | "dify@0.15.3" => &["DB", "REDIS"],
@@ -360,13 +360,13 @@ fn ragflow_waits_for_its_own_servers_migrates_under_its_lock_and_beats() {
     run = run.env("DO_python3", tell).env("DO_nginx", polite());
     let mut run = run.start();
     run.until_status("/healthz", 200, secs(60));
-    let told = run.get("/v1/system/healthz").json();
-    let keys: Vec<&String> = told.as_object().unwrap().keys().collect();
+    let reported = run.get("/v1/system/healthz").json();
+    let keys: Vec<&String> = reported.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["db", "redis", "doc_engine", "storage", "status"]);
-    assert!(told.as_object().unwrap().values().all(|value| value == "ok"), "{told}");
+    assert!(reported.as_object().unwrap().values().all(|value| value == "ok"), "{reported}");
     run.until_stdout("tables", secs(20));
-    let asked: String = search.seen().concat();
-    assert!(asked.contains("GET /_cluster/health ") && asked.to_lowercase().contains("authorization: basic "), "{asked}");
+    let requested: String = search.seen().concat();
+    assert!(requested.contains("GET /_cluster/health ") && requested.to_lowercase().contains("authorization: basic "), "{requested}");
     assert!(store.seen().concat().contains("GET /minio/health/live "), "{:?}", store.seen());
     // In the database that RAGFlow uses, which is number 1.
     let key = |number: &str| {
@@ -381,8 +381,8 @@ fn ragflow_waits_for_its_own_servers_migrates_under_its_lock_and_beats() {
     store.set(503, "");
     doors[..2].iter().for_each(Proxy::freeze);
     eventually("all four are missed", secs(60), || {
-        let told = run.get("/healthz").json();
-        ["db", "redis", "doc_engine", "storage"].iter().all(|name| told[*name] == "nok").then_some(())
+        let reported = run.get("/healthz").json();
+        ["db", "redis", "doc_engine", "storage"].iter().all(|name| reported[*name] == "nok").then_some(())
     });
     assert_eq!(run.get("/readyz").code, 200, "health, not readiness");
     search.set(200, "{\"status\": \"green\"}");

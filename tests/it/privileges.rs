@@ -1,4 +1,4 @@
-//! `user`: what a process finds when portcullis drops privileges in place of the container runtime, beside what other tools leave.
+//! `user`: the state of a process for which portcullis drops privileges instead of the container runtime, compared with other tools.
 
 use crate::support::{Portcullis, chmod, root, secs};
 use std::fs::File;

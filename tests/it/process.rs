@@ -1,12 +1,12 @@
-//! One process, started and ended as the container's own: exit codes, signals, reaping, PID 1.
+//! One process as the main process of a container: exit codes, signals, reaping, PID 1.
 
 use crate::support::child::{polite, stubborn, talker};
 use crate::support::{Exit, Portcullis, Stopwatch, eventually, process, secs, slow, wait};
 use std::io::Write;
 use std::time::Duration;
 
-/// What a process may be sent and portcullis hands on: not KILL and STOP (the kernel's), CHLD (ours), TERM and INT (the stop),
-/// the fault signals (a fault is never somebody's message) and 32, 33 (the thread library's own).
+/// What a process may be sent and portcullis hands on: not KILL and STOP (the kernel's), CHLD (ours), TERM and INT (the stop), the fault
+/// signals (a fault is never sent by another process) and 32, 33 (the thread library's own).
 fn forwardable() -> Vec<i32> {
     let own = [4, 5, 6, 7, 8, 9, 11, 15, 2, 17, 18, 19, 31, 32, 33];
     (1..=64).filter(|number| !own.contains(number)).collect()
@@ -19,7 +19,7 @@ fn a_command_runs_without_any_dependency() {
 }
 
 #[test]
-fn no_heartbeat_is_said_once() {
+fn a_missing_heartbeat_is_logged_once() {
     let output = Portcullis::new().command(["true"]).output().exits(0);
     let lines = output.stderr.lines().filter(|line| line.contains("heartbeat")).count();
     assert_eq!(lines, 1, "{}", output.stderr);
@@ -40,19 +40,19 @@ fn death_by_signal_n_is_128_plus_n() {
 }
 
 #[test]
-fn the_last_line_says_why_and_with_which_code() {
+fn the_last_line_has_the_reason_and_the_code() {
     let output = Portcullis::new().sh("exit 7").output().exits(7);
     let last = output.stderr.lines().last().unwrap_or_default();
     assert!(last.contains('7'), "{last:?}");
 }
 
 #[test]
-fn an_end_that_was_asked_for_is_no_error() {
+fn a_requested_end_is_not_an_error() {
     let sleeps = "echo up; exec sleep 1000";
     let own_code = "trap 'kill $!; exit 3' TERM; sleep 1000 & echo up; wait";
-    for (asked, script, code, level) in [(true, sleeps, 143, "info"), (true, own_code, 3, "error"), (false, "kill $$", 143, "error")] {
+    for (requested, script, code, level) in [(true, sleeps, 143, "info"), (true, own_code, 3, "error"), (false, "kill $$", 143, "error")] {
         let mut run = Portcullis::new().sh(script).start();
-        if asked {
+        if requested {
             run.until_stdout("up", secs(20));
             run.signal(15);
         }
@@ -251,7 +251,7 @@ fn the_last_line_is_written_whatever_the_log_leaves_out() {
         assert!(lines.len() == 1 && lines[0].ends_with(&format!("; exit code {status}")), "{level}: {}", output.stderr);
     }
     let output = Portcullis::new().env("PORTCULLIS_LOG", "off").config("nonsense = 1").output().exits(78);
-    assert!(output.stderr.trim().ends_with("the configuration is wrong; exit code 78"), "{}", output.stderr);
+    assert!(output.stderr.trim().ends_with("the configuration has errors; exit code 78"), "{}", output.stderr);
 }
 
 #[test]
@@ -305,5 +305,5 @@ fn term_in_the_first_milliseconds_is_never_lost() {
 #[test]
 fn more_problems_than_the_log_can_queue_do_not_cost_its_last_line() {
     let checks: String = (0..3000).fold(String::new(), |text, n| text + &format!("[checks.c{n}]\nurl = \"pg://h/\"\n"));
-    Portcullis::new().config(&checks).command(["true"]).output().exits(78).says(&["the configuration is wrong; exit code 78"]);
+    Portcullis::new().config(&checks).command(["true"]).output().exits(78).says(&["the configuration has errors; exit code 78"]);
 }

@@ -1,4 +1,6 @@
-//! `docs/reference.md` says of every key what the schema says, and editors find that schema in `docs/`.
+//! `docs/reference.md` describes every key as in the schema, and editors find that schema in `docs/`.
+
+use crate::support::Portcullis;
 
 #[path = "../../scripts/reference.rs"]
 #[allow(dead_code)]
@@ -19,4 +21,6 @@ fn the_page_of_all_keys_is_the_schemas() {
 fn the_schema_for_editors_is_the_binarys() {
     let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/portcullis.schema.json")).unwrap();
     assert!(written == keys::document(&portcullis::plan::resolve::schema()), "docs/portcullis.schema.json is old: run scripts/reference");
+    let printed = Portcullis::new().args(["schema"]).output().exits(0).stdout;
+    assert!(printed == written, "`portcullis schema` prints another one");
 }

@@ -1,4 +1,4 @@
-//! The packages of `scripts/release`, packed around the binary under test: the same bytes twice, and each installed by its own tool.
+//! The packages of `scripts/release` with the binary under test: the same bytes twice, and each is installed with its own tool.
 
 use crate::support::portcullis::binary;
 use crate::support::{Dir, left_out};
@@ -79,8 +79,8 @@ fn the_packages_are_the_same_twice_and_install() {
     for file in ["man/man1/portcullis-run.1.gz", "bash-completion/completions/portcullis", "doc/portcullis/copyright"] {
         assert!(installed.path().join("usr/share").join(file).exists(), "{file}");
     }
-    let told = run(Command::new("dpkg-deb").arg("--info").arg(named(one.path(), "_arm64.deb")));
-    assert!(told.contains("Architecture: arm64") && told.contains("Package: portcullis"), "{told}");
+    let reported = run(Command::new("dpkg-deb").arg("--info").arg(named(one.path(), "_arm64.deb")));
+    assert!(reported.contains("Architecture: arm64") && reported.contains("Package: portcullis"), "{reported}");
 
     let unpacked = Dir::new();
     run(Command::new("tar").arg("-xzf").arg(named(one.path(), "x86_64-linux.tar.gz")).arg("-C").arg(unpacked.path()));

@@ -1,4 +1,4 @@
-//! The JSON Schema of the configuration beside the reader: both take and refuse the same, key by key, in the eyes of a real validator.
+//! The JSON Schema of the configuration compared with the reader: both accept and refuse the same, key by key, with a real validator.
 
 use crate::support::{Dir, Portcullis, slow, variable};
 use portcullis::config::source::Environment;
@@ -35,24 +35,24 @@ const SAMPLES: [&str; 21] = [
 
 /// Words of the reader about a value that is wrong whatever else there is; what it says beyond these the schema need not know.
 pub(crate) const WRONG: [&str; 18] = [
-    "a string is wanted",
-    "a list is wanted",
-    "a list, as `",
+    "expected a string",
+    "expected a list",
+    "a list such as `",
     "listed by name",
-    "a table is wanted",
-    "a number is wanted",
+    "expected a table",
+    "expected a number",
     "whole number from",
-    "`true` or `false` is wanted",
-    "; one of `",
+    "expected `true` or `false`",
+    "expected one of `",
     "bare number",
     "not a duration",
     "unknown key",
     "in octal",
     "an octal mask",
-    "a table, as `",
-    "a size as `",
-    "where an argument is wanted",
-    "`soft:hard` is wanted",
+    "a table such as `",
+    "a size such as `",
+    "where an argument is expected",
+    "`unlimited` or `soft:hard`",
 ];
 
 /// Where in the schema a section stands, behind `#` which of several places has its keys, and what a configuration needs before one.
@@ -124,19 +124,19 @@ fn complaint(file: &Path, toml: &str, line: usize) -> Option<String> {
     let request = RunOptions { file: Some(file.to_owned()), arguments: vec!["true".to_owned()], ..RunOptions::default() };
     let problems = resolve::resolve(&request, &Environment::new([("X", "60s")])).err()?.to_string();
     let mark = format!("{}:{line}:", file.display());
-    let told: Vec<&str> = problems.lines().filter(|problem| problem.starts_with(&mark)).collect();
-    (!told.is_empty()).then(|| told.join("\n"))
+    let reported: Vec<&str> = problems.lines().filter(|problem| problem.starts_with(&mark)).collect();
+    (!reported.is_empty()).then(|| reported.join("\n"))
 }
 
 /// The words that the reader says it knows.
 fn words(complaint: &str) -> Vec<String> {
-    let list = complaint.split("; one of ").nth(1).and_then(|rest| rest.strip_suffix(" is wanted")).unwrap_or_default();
+    let list = complaint.split("; expected one of ").nth(1).unwrap_or_default();
     list.split(", ").filter(|word| !word.is_empty()).map(|word| format!("'{}'", word.trim_matches('`'))).collect()
 }
 
 #[test]
-fn the_schema_takes_and_refuses_what_the_reader_does() {
-    if !slow("the_schema_takes_and_refuses_what_the_reader_does") {
+fn the_schema_accepts_and_refuses_the_same_as_the_reader() {
+    if !slow("the_schema_accepts_and_refuses_the_same_as_the_reader") {
         return;
     }
     let schema: Value = serde_json::from_str(&Portcullis::new().args(["schema"]).output().exits(0).stdout).unwrap();
@@ -187,13 +187,13 @@ fn the_schema_takes_and_refuses_what_the_reader_does() {
         judge("", "[modes.m]\ncommand = ['true']", "variants", &format!("[{{ when = {{ var = 'X', eq = '60s' }}, command = {sample} }}]"));
     }
     assert!(cases.len() > 4000, "{}", cases.len());
-    let told = validate(&dir, &json!({ "schema": schema, "cases": cases }));
-    assert!(told.ends_with("agree"), "{told}");
+    let reported = validate(&dir, &json!({ "schema": schema, "cases": cases }));
+    assert!(reported.ends_with("agree"), "{reported}");
 }
 
 #[test]
-fn the_schema_takes_every_configuration_that_is_shown() {
-    if !slow("the_schema_takes_every_configuration_that_is_shown") {
+fn the_schema_accepts_every_shown_configuration() {
+    if !slow("the_schema_accepts_every_shown_configuration") {
         return;
     }
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -210,8 +210,8 @@ fn the_schema_takes_every_configuration_that_is_shown() {
     }
     assert!(shown.len() >= before + 2 + 9 + 15, "{}", shown.len() - before);
     let cases: Vec<Value> = shown.iter().map(|toml| json!({ "toml": toml, "refused": false })).collect();
-    let told = validate(&Dir::new(), &json!({ "schema": schema, "cases": cases }));
-    assert!(told.ends_with("agree"), "{told}");
+    let reported = validate(&Dir::new(), &json!({ "schema": schema, "cases": cases }));
+    assert!(reported.ends_with("agree"), "{reported}");
 }
 
 /// What the validator says: every case on which it differs, or that all agree.
@@ -221,16 +221,16 @@ pub(crate) fn validate(dir: &Dir, input: &Value) -> String {
         script,
         "import json, sys, tomllib\n\
          from jsonschema import Draft202012Validator as Validator\n\
-         told = json.load(open(sys.argv[1]))\n\
-         Validator.check_schema(told['schema'])\n\
-         validator = Validator(told['schema'])\n\
+         reported = json.load(open(sys.argv[1]))\n\
+         Validator.check_schema(reported['schema'])\n\
+         validator = Validator(reported['schema'])\n\
          judged = 0\n\
-         for case in told['cases']:\n    \
+         for case in reported['cases']:\n    \
              error = next(validator.iter_errors(tomllib.loads(case['toml'])), None)\n    \
              judged += case['refused'] is not None\n    \
              if case['refused'] is not None and case['refused'] != (error is not None):\n        \
                  print('---', case['toml'], case.get('why'), error and error.message, sep='\\n')\n\
-         print(judged, 'of', len(told['cases']), 'agree')\n"
+         print(judged, 'of', len(reported['cases']), 'agree')\n"
     );
     let (script, input) = (dir.file("validate.py", &script), dir.file("input.json", &input.to_string()));
     let python =

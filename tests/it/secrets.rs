@@ -53,7 +53,7 @@ fn run(ports: &Ports) -> Portcullis {
         .env("DATABASE_URL", url)
 }
 
-/// Another command, told where the run serves and with its token.
+/// Another command, with the endpoint of the run and its token.
 fn beside(run: &Running, args: &[&str]) -> Output {
     let other = Portcullis::new().args(args).without("PORTCULLIS_HEALTH__LISTEN").without("PORTCULLIS_HEALTH__SOCKET");
     let other = other.env("PORTCULLIS_LOG", "trace").env("PORTCULLIS_HEALTH__TOKEN", format!("{CANARY}-9"));
@@ -173,7 +173,7 @@ fn no_secret_is_in_what_a_reload_says() {
     run.until_status("/startupz", 200, secs(20));
     let path = run.dir().join("portcullis.toml");
     let written = std::fs::read_to_string(&path).unwrap();
-    // What is told of a check, of a module, of what cannot change, and of what is wrong; each once with another secret in its place.
+    // The reports about a check, a module, a change that is not possible, and an error; each once with another secret in its place.
     for (old, new, code) in [
         ("-20@", "-40@", 0),
         ("-29", "-41", 0),
@@ -231,7 +231,7 @@ fn no_secret_is_in_a_message_about_a_wrong_configuration() {
         "[migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"sh\", \"-c\", \"exit 3\", \"${DB_PASSWORD}\"]",
         "[modules.one]\ncommand = [\"/nosuch/${DB_PASSWORD}\"]\non_exit = \"stop-all\"",
     ];
-    let mut told = String::new();
+    let mut reported = String::new();
     for odd in odd {
         let modes = "mode = \"api\"\n[modes.api]\ncommand = [\"/nosuch/${DB_PASSWORD}\"]\n";
         for args in [&["run"][..], &["plan"], &["plan", "--json"]] {
@@ -240,10 +240,10 @@ fn no_secret_is_in_a_message_about_a_wrong_configuration() {
             let own = own.into_iter().find(|(key, _)| odd.starts_with(&format!("[health]\n{key}")));
             let run = own.into_iter().fold(run, |run, (_, variable)| run.without(variable));
             let output = run.args(args).output();
-            let _ = writeln!(told, "{}{}", output.stdout, output.stderr);
+            let _ = writeln!(reported, "{}{}", output.stdout, output.stderr);
         }
     }
-    clean("a run or a plan", &told);
+    clean("a run or a plan", &reported);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the five documents say, over real HTTP (docs/seeds.md): versions, several listeners, keys, modules under Koupleless' names.
+//! The five documents over real HTTP (docs/seeds.md): versions, several listeners, keys, modules under Koupleless' names.
 
 use std::net::TcpListener;
 
@@ -71,23 +71,23 @@ fn every_address_that_is_written_is_listened_on() {
     let both = format!("[\"127.0.0.1:{one}\", \"127.0.0.2:{two}\"]");
     let mut run = with(&both, "").start();
     run.until_stdout("ready", secs(20));
-    eventually("the first answers", secs(20), || http::ask(one, "GET", "/readyz", "").ok().filter(|told| told.code == 200));
+    eventually("the first answers", secs(20), || http::ask(one, "GET", "/readyz", "").ok().filter(|reported| reported.code == 200));
     // The second address is not this one's.
     assert!(http::ask(two, "GET", "/readyz", "").is_err());
     let second = std::net::TcpStream::connect(("127.0.0.2", two)).expect("the second is bound, too");
     drop(second);
     assert_eq!(http::ask_abstract(&format!("portcullis/{one}"), "/readyz").unwrap().code, 200, "the socket is named after the first");
-    let asked = with(&both, "").args(["healthcheck"]).output().exits(0).stdout;
-    assert!(asked.starts_with("healthy"), "{asked}");
+    let requested = with(&both, "").args(["healthcheck"]).output().exits(0).stdout;
+    assert!(requested.starts_with("healthy"), "{requested}");
     run.signal(15);
     run.exits(0);
 
     let holder = TcpListener::bind(("127.0.0.2", two)).unwrap();
     with(&both, "").output().exits(78).says(&[&format!("127.0.0.2:{two}: address in use")]);
     let mut rest = with(&both, "required = false").start();
-    rest.until_stderr("going on without it", secs(20));
+    rest.until_stderr("continuing without it", secs(20));
     rest.until_stdout("ready", secs(20));
-    eventually("the first answers", secs(20), || http::ask(one, "GET", "/readyz", "").ok().filter(|told| told.code == 200));
+    eventually("the first answers", secs(20), || http::ask(one, "GET", "/readyz", "").ok().filter(|reported| reported.code == 200));
     rest.signal(15);
     rest.exits(0);
     drop(holder);
@@ -109,14 +109,14 @@ fn a_key_is_shown_masked_and_the_whole_is_down_when_every_source_is() {
     );
     let run = run.config(&toml).start();
     run.until_status("/readyz", 200, secs(20));
-    let told = eventually("every source is down", secs(20), || {
-        let told = run.get_over_socket("/status").json();
-        (told["status"] == "down").then_some(told)
+    let reported = eventually("every source is down", secs(20), || {
+        let reported = run.get_over_socket("/status").json();
+        (reported["status"] == "down").then_some(reported)
     });
-    let sdk = &told["checks"]["my_sdk"];
-    assert_eq!((&sdk["key"], &sdk["mode"]), (&format!("{}hwTYg", "*".repeat(27)).into(), &"online".into()), "{told}");
+    let sdk = &reported["checks"]["my_sdk"];
+    assert_eq!((&sdk["key"], &sdk["mode"]), (&format!("{}hwTYg", "*".repeat(27)).into(), &"online".into()), "{reported}");
     assert_eq!((&sdk["source"]["type"], &sdk["source"]["status"]), (&"remote".into(), &"down".into()));
-    assert_eq!(told["checks"]["another_sdk"]["key"], "*****");
+    assert_eq!(reported["checks"]["another_sdk"]["key"], "*****");
     assert!(run.get("/status").json()["checks"]["my_sdk"].get("key").is_none(), "it is a detail");
     assert!(two.seen().concat().to_lowercase().contains("x-sdk: short"));
     one.set(200, "");
@@ -133,7 +133,7 @@ fn a_header_that_shall_hold_the_key_has_to_be_there() {
         let run = Portcullis::new().sh("true");
         run.config(&format!("[checks.it]\nurl = \"http://h/\"\n{rest}\n")).output().exits(78)
     };
-    check("key_header = \"X-Key\"").says(&["key_header", "is `X-Key`, which is none of the `headers`"]);
+    check("key_header = \"X-Key\"").says(&["key_header", "is `X-Key`, which is not one of the `headers`"]);
     check("headers = { X-Key = \"k\" }\nkey_header = \"X-Key\"\nbearer = \"b\"").says(&["key_header", "keep one of them"]);
 }
 
@@ -157,16 +157,16 @@ fn koupleless(health: &str) -> Running {
 #[test]
 fn koupleless_document_is_answered_by_real_modules() {
     let run = koupleless("");
-    let told = eventually("the start of biz2 has failed", secs(20), || {
-        let told = run.get_over_socket("/actuator/health").json();
-        let starts = &told["components"]["masterBizStartUp"]["details"];
-        (starts["biz2:0.0.1-SNAPSHOT"]["status"] == "DOWN").then_some(told)
+    let reported = eventually("the start of biz2 has failed", secs(20), || {
+        let reported = run.get_over_socket("/actuator/health").json();
+        let starts = &reported["components"]["masterBizStartUp"]["details"];
+        (starts["biz2:0.0.1-SNAPSHOT"]["status"] == "DOWN").then_some(reported)
     });
-    assert_eq!(told["status"], "UP", "{told}");
+    assert_eq!(reported["status"], "UP", "{reported}");
     let (up, down) = (json!({ "status": "UP" }), json!({ "status": "DOWN" }));
     let starts = json!({ "base:1.0.0": up, "biz1:0.0.1-SNAPSHOT": up, "biz2:0.0.1-SNAPSHOT": down });
-    assert_eq!(told["components"]["masterBizStartUp"], json!({ "status": "UP", "details": starts }));
-    let aggregate = &told["components"]["arkBizAggregate"];
+    assert_eq!(reported["components"]["masterBizStartUp"], json!({ "status": "UP", "details": starts }));
+    let aggregate = &reported["components"]["arkBizAggregate"];
     assert_eq!((&aggregate["status"], keys(&aggregate["details"])), (&"UP".into(), vec!["biz1:0.0.1-SNAPSHOT"]));
     let biz1 = &aggregate["details"]["biz1:0.0.1-SNAPSHOT"];
     assert_eq!((&biz1["status"], keys(&biz1["details"])), (&"UP".into(), vec!["disk", "ping"]));
@@ -193,10 +193,10 @@ fn koupleless_document_is_answered_by_real_modules() {
 #[test]
 fn with_all_modules_a_start_that_fails_counts_and_the_names_are_the_present_ones() {
     let run = koupleless("with_all_modules = true\ncomponent_names = \"current\"");
-    let told = run.until_status("/actuator/health", 503, secs(20)).json();
-    assert_eq!(told["status"], "DOWN", "{told}");
-    let parts = &told["components"];
-    assert_eq!((&parts["baseStartUp"]["status"], &parts["compositeAllBiz"]["status"]), (&"DOWN".into(), &"UP".into()), "{told}");
+    let reported = run.until_status("/actuator/health", 503, secs(20)).json();
+    assert_eq!(reported["status"], "DOWN", "{reported}");
+    let parts = &reported["components"];
+    assert_eq!((&parts["baseStartUp"]["status"], &parts["compositeAllBiz"]["status"]), (&"DOWN".into(), &"UP".into()), "{reported}");
     assert_eq!(run.get("/readyz").code, 200, "health, not readiness");
 }
 
@@ -211,9 +211,10 @@ fn a_base_that_fails_to_start_is_down_everywhere_while_a_module_still_starts() {
     );
     let run = run.config(&toml).start();
     run.until_status("/actuator/health", 503, secs(20));
-    let told = eventually("it is down", secs(20), || Some(run.get("/actuator/health").json()).filter(|told| told["status"] == "DOWN"));
+    let reported =
+        eventually("it is down", secs(20), || Some(run.get("/actuator/health").json()).filter(|reported| reported["status"] == "DOWN"));
     for part in ["startup", "masterBizStartUp"] {
-        assert_eq!(told["components"][part]["status"], "DOWN", "{told}");
+        assert_eq!(reported["components"][part]["status"], "DOWN", "{reported}");
     }
     assert_eq!(run.get("/status").json()["status"], "down");
     assert_eq!(run.get("/actuator/info").json()["arkBizInfo"][0]["bizState"], "BROKEN");

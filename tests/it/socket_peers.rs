@@ -1,11 +1,12 @@
-//! Neighbours in the network namespace, which abstract sockets belong to: who takes our name first, and who only looks like us.
+//! Other processes in the network namespace, to which abstract sockets belong: one that takes our name first, and one that only looks like
+//! us.
 
 use crate::support::child::polite;
 use crate::support::portcullis::binary;
 use crate::support::{Dir, Portcullis, chmod, eventually, root, secs, unique};
 use std::process::{Child, Command, Stdio};
 
-/// Somebody else who has taken this abstract name and answers everything with 200; what it hears stands in the file.
+/// Another process that has taken this abstract name and answers everything with 200; what it receives is written to the file.
 struct Squatter(Child, Dir);
 
 impl Squatter {
@@ -13,15 +14,15 @@ impl Squatter {
         let script = r#"socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("\0$ARGV[0]")) or die; listen(S, 9); $| = 1; $SIG{PIPE} = 'IGNORE'; print "bound\n";
             while (accept(C, S)) { sysread(C, $b, 4096); print "heard <$b>\n"; syswrite(C, "HTTP/1.1 200 OK\r\n\r\n{\"exit\":0,\"sentence\":\"x\"}"); close C }"#;
         let dir = Dir::new();
-        let heard = std::fs::File::create(dir.path().join("heard")).unwrap();
+        let received = std::fs::File::create(dir.path().join("heard")).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "perl", "-MSocket", "-e", script, name]);
-        let squatter = Self(command.stdin(Stdio::null()).stdout(heard).spawn().expect("start perl"), dir);
-        eventually("the name is taken", secs(20), || squatter.heard().contains("bound").then_some(()));
+        let squatter = Self(command.stdin(Stdio::null()).stdout(received).spawn().expect("start perl"), dir);
+        eventually("the name is taken", secs(20), || squatter.received().contains("bound").then_some(()));
         squatter
     }
 
-    fn heard(&self) -> String {
+    fn received(&self) -> String {
         std::fs::read_to_string(self.1.path().join("heard")).unwrap()
     }
 }
@@ -34,8 +35,8 @@ impl Drop for Squatter {
 }
 
 #[test]
-fn who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing() {
-    if !root("who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing") {
+fn a_process_that_takes_the_socket_first_gets_nothing_and_is_not_trusted() {
+    if !root("a_process_that_takes_the_socket_first_gets_nothing_and_is_not_trusted") {
         return;
     }
     let name = unique("squatted");
@@ -50,8 +51,8 @@ fn who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing() {
     for words in [&["start", "m"][..], &["stop", "m"], &["restart", "m"], &["reload"]] {
         asks(&[words, &["--socket", &socket]].concat()).exits(69).says(&[held]);
     }
-    let heard = squatter.heard();
-    assert!(!["GET", "POST", "t0ken"].iter().any(|word| heard.contains(word)), "{heard}");
+    let received = squatter.received();
+    assert!(!["GET", "POST", "t0ken"].iter().any(|word| received.contains(word)), "{received}");
     let run = Portcullis::new();
     let child = run.script("child", &polite());
     let config = format!("mode = \"api\"\n[modes.api]\ncommand = [\"{}\"]\n[health]\nsocket = \"{socket}\"\n", child.display());
@@ -64,8 +65,8 @@ fn who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing() {
 }
 
 #[test]
-fn who_only_shows_as_our_user_gives_no_orders() {
-    if !root("who_only_shows_as_our_user_gives_no_orders") {
+fn a_peer_that_only_appears_as_our_user_cannot_send_control_requests() {
+    if !root("a_peer_that_only_appears_as_our_user_cannot_send_control_requests") {
         return;
     }
     let run = Portcullis::new().through("unshare --user --map-user=65534 --map-group=65534");

@@ -1,4 +1,4 @@
-//! `portcullis status` and the answers beside the probes' own: Spring's, the article's, ConfigCat's, and what is switched off.
+//! `portcullis status` and the further responses: Spring's, the article's, ConfigCat's, and disabled ones.
 
 use crate::support::child::polite;
 use crate::support::hostile::{Hostile, Manner};
@@ -21,7 +21,7 @@ fn run(http: &Http, health: &str) -> Running {
 }
 
 #[test]
-fn every_language_tells_the_same() {
+fn every_language_gets_the_same() {
     let http = Http::answering(200, "");
     let run = run(&http, "");
     run.until_status("/actuator/health", 200, secs(20));
@@ -94,9 +94,9 @@ fn status_shows_a_person_what_is_wrong() {
     run.until_status("/healthz", 500, secs(20));
     let down = run.beside(["status"]).stdout;
     assert!(down.contains("\u{25b2} SERVING, degraded: redis  api") && down.contains("not healthy"), "{down}");
-    let told: serde_json::Value = serde_json::from_str(&run.beside(["status", "--json"]).stdout).unwrap();
-    assert_eq!((&told["overall"], &told["checks"]["redis"]["state"]), (&"DOWN".into(), &"down".into()));
-    assert!(told["checks"]["redis"]["history"][0]["failed"].as_u64().unwrap() > 0, "{told}");
+    let reported: serde_json::Value = serde_json::from_str(&run.beside(["status", "--json"]).stdout).unwrap();
+    assert_eq!((&reported["overall"], &reported["checks"]["redis"]["state"]), (&"DOWN".into(), &"down".into()));
+    assert!(reported["checks"]["redis"]["history"][0]["failed"].as_u64().unwrap() > 0, "{reported}");
     let json = run.beside(["schema", "--openapi"]).stdout;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["openapi"], "3.1.0");
     let nobody = Portcullis::new().args(["status"]).output();
@@ -115,7 +115,7 @@ fn watching_into_a_pipe_moves_no_cursor() {
 }
 
 #[test]
-fn who_may_not_see_details_is_told_so() {
+fn readers_without_access_to_details_are_informed() {
     let http = Http::answering(200, "");
     let run = run(&http, "");
     run.until_status("/healthz", 200, secs(20));
@@ -158,21 +158,21 @@ fn the_token_in_a_browser_shows_details_and_gives_no_orders() {
         assert_eq!((refused.code, refused.header("set-cookie")), (code, ""), "{}", refused.body);
     }
     assert!(form("token=", "").header("set-cookie").contains("Max-Age=0"), "an empty form forgets the token");
-    // An order wants the token itself, also of somebody who has the cookie.
+    // A control request needs the token itself, even with the cookie.
     let order = format!("POST /control/reload HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let name = SocketAddr::from_abstract_name(&run.socket).unwrap();
     let mut stream = UnixStream::connect_addr(&name).unwrap();
     stream.write_all(order.as_bytes()).unwrap();
-    let mut told = String::new();
-    stream.read_to_string(&mut told).unwrap();
-    assert!(told.starts_with("HTTP/1.1 403 ") && told.contains("orders need the token"), "{told}");
+    let mut reported = String::new();
+    stream.read_to_string(&mut reported).unwrap();
+    assert!(reported.starts_with("HTTP/1.1 403 ") && reported.contains("control requests need the token"), "{reported}");
     // A token in the address is in too many logs already to be worth anything.
     let queried = run.get("/status?token=opensesame");
-    assert!(queried.code == 400 && queried.body.contains("does not belong into the address"), "{}", queried.body);
+    assert!(queried.code == 400 && queried.body.contains("must not be in the URL"), "{}", queried.body);
 }
 
 #[test]
-fn a_terminal_that_wants_colour_gets_it() {
+fn a_terminal_with_colour_support_gets_colour() {
     let http = Http::answering(200, "");
     let run = run(&http, "");
     run.until_status("/healthz", 200, secs(20));
@@ -231,14 +231,14 @@ fn the_endpoints_of_one_check_are_reported_in_dify_statuss_words() {
     );
     let run = run.config(&toml).start();
     run.until_status("/actuator/health/dify", 503, secs(20));
-    let told = eventually("the report", secs(20), || {
-        let told = run.get_over_socket("/actuator/health/dify").json();
-        (told["details"]["totalApis"] == 2 && told["status"] == "DOWN").then_some(told)
+    let reported = eventually("the report", secs(20), || {
+        let reported = run.get_over_socket("/actuator/health/dify").json();
+        (reported["details"]["totalApis"] == 2 && reported["status"] == "DOWN").then_some(reported)
     });
-    let details = &told["details"];
-    assert_eq!((&details["healthyApis"], &details["overallStatus"]), (&1.into(), &"server_error".into()), "{told}");
+    let details = &reported["details"];
+    assert_eq!((&details["healthyApis"], &details["overallStatus"]), (&1.into(), &"server_error".into()), "{reported}");
     let apis = &details["clientReports"][0]["apiStatuses"];
-    assert_eq!((&apis[0]["status"], &apis[1]["status"]), (&"normal".into(), &"not_found_404".into()), "{told}");
+    assert_eq!((&apis[0]["status"], &apis[1]["status"]), (&"normal".into(), &"not_found_404".into()), "{reported}");
     assert_eq!(apis[1]["httpStatusCode"], 404);
     assert!(!run.get("/actuator/health/dify").body.contains("datasets"), "details need authorization");
 }
@@ -260,18 +260,18 @@ fn each_endpoint_has_its_own_time_its_own_status_and_a_key_or_none() {
     let toml = toml.replace('@', &run.script("child", &polite()).display().to_string());
     let run = run.config(&toml).start();
     run.until_status("/livez", 200, secs(20));
-    let told = eventually("the report", secs(20), || {
-        let told = run.get_over_socket("/actuator/health/apis").json();
-        (told["details"]["totalApis"] == 4).then_some(told)
+    let reported = eventually("the report", secs(20), || {
+        let reported = run.get_over_socket("/actuator/health/apis").json();
+        (reported["details"]["totalApis"] == 4).then_some(reported)
     });
-    let apis = &told["details"]["clientReports"][0]["apiStatuses"];
+    let apis = &reported["details"]["clientReports"][0]["apiStatuses"];
     let of = |key: &str| (0..4).map(|index| apis[index][key].clone()).collect::<Vec<_>>();
-    assert_eq!(of("status"), ["timeout", "timeout", "normal", "not_configured"], "{told}");
+    assert_eq!(of("status"), ["timeout", "timeout", "normal", "not_configured"], "{reported}");
     assert_eq!(apis[2]["httpStatusCode"], 201);
-    assert!(apis[0].get("httpStatusCode").is_none() && apis[3].get("httpStatusCode").is_none(), "{told}");
+    assert!(apis[0].get("httpStatusCode").is_none() && apis[3].get("httpStatusCode").is_none(), "{reported}");
     assert_eq!(
         (&apis[1]["errorMessage"], &apis[3]["errorMessage"]),
-        (&"no answer within 300ms".into(), &"it was not asked: its key is empty".into())
+        (&"no answer within 300ms".into(), &"it was not called: its key is empty".into())
     );
-    assert!(well.seen().is_empty(), "nobody is asked without the key that was ordered");
+    assert!(well.seen().is_empty(), "nothing is probed without the required key");
 }

@@ -1,4 +1,6 @@
-//! `[[steps]]`: what is done once in a start, in its order, and what a stop, a failure and a restart make of it.
+//! `[[steps]]`: actions that run once per start, their order, and the effects of a stop, a failure and a restart.
+
+mod stops;
 
 use crate::support::{Exit, Portcullis, Postgres, Running, eventually, secs};
 use std::fs;
@@ -13,7 +15,7 @@ fn order(run: &Running) -> Vec<String> {
 }
 
 #[test]
-fn steps_run_in_their_order_and_not_again_when_the_process_is_started_again() {
+fn steps_run_in_their_order_and_not_again_when_the_process_is_restarted() {
     let toml = [
         noting("migrated", ""),
         noting("up", "at = \"up\""),
@@ -56,7 +58,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_and_one_that_may_does_not() {
     let mut run = Portcullis::new().config(&format!("{failing}on_failure = \"continue\"\n")).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["tried", "tried", "process"]);
-    assert!(run.said().1.contains("the start goes on"), "{}", run.said().1);
+    assert!(run.said().1.contains("the start continues"), "{}", run.said().1);
     let mut run = Portcullis::new().config(&format!("{failing}success_codes = [3]\n")).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["tried", "process"]);
@@ -77,7 +79,7 @@ fn a_step_has_its_time_its_input_its_items_and_its_variables() {
 }
 
 #[test]
-fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_nobody_behind() {
+fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_no_process_behind() {
     let polite =
         "[[steps]]\ncommand = [\"sh\", \"-c\", \"trap 'echo asked >> order; exit 0' TERM; echo ready; while :; do sleep 0.05; done\"]\n";
     let mut run = Portcullis::new().config(polite).sh("echo process >> order").start();
@@ -94,7 +96,7 @@ fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_nobody_behind() {
 }
 
 #[test]
-fn what_a_step_leaves_in_its_group_is_seen_off_before_the_process() {
+fn leftovers_in_a_steps_group_end_before_the_process_starts() {
     let toml = "[[steps]]\ncommand = [\"sh\", \"-c\", \"sleep 600 & echo done\"]\n";
     let run = Portcullis::new().config(toml).sh("echo process; exec sleep 500").start();
     run.until_stdout("process", secs(20));
@@ -136,7 +138,7 @@ fn bare_runs_steps_and_a_lock_that_cannot_be_is_refused() {
     run.exits(0);
     assert_eq!(order(&run), ["usual", "process"]);
     let said = Portcullis::new().config(&noting("early", "at = \"first\"\nlock = \"file:///tmp/x\"")).sh("true").output().exits(78);
-    said.says(&["`lock` in [steps.1] cannot be had before the dependencies are there"]);
+    said.says(&["`lock` in [steps.1] is not possible before the dependencies are ready"]);
 }
 
 #[test]
@@ -158,7 +160,7 @@ fn of_two_replicas_one_runs_a_step_under_the_lock_that_the_migration_has_too() {
         run.until_status("/readyz", 200, secs(60));
     }
     assert_eq!(fs::read_to_string(shared.dir().join("order")).unwrap(), "migration\nindex\n");
-    let waited = runs.iter().filter(|run| run.said().1.contains("the step `index` queues for the lock")).count();
+    let waited = runs.iter().filter(|run| run.said().1.contains("the step `index` waits for the lock")).count();
     assert!(waited <= 1, "one hold covers both");
 }
 
@@ -171,4 +173,90 @@ fn a_step_beside_the_process_ends_with_it() {
     run.signal(15);
     assert!(matches!(run.wait_exit(secs(20)), Exit::Code(143) | Exit::Signal(15)));
     run.leaves_nothing();
+}
+
+#[test]
+fn of_a_step_that_may_fail_every_item_and_every_hook_is_run() {
+    let each = "[[steps]]\nname = \"seeds\"\neach = [\"a\", \"b\", \"c\"]\ncommand = [\"sh\", \"-c\", \"echo ${@each} >> order; [ ${@each} = c ]\"]\n\
+                on_failure = \"continue\"\n";
+    let mut run = Portcullis::new().config(each).sh("echo process >> order").start();
+    run.exits(0);
+    assert_eq!(order(&run), ["a", "b", "c", "process"]);
+    let said = run.said().1;
+    assert!(said.contains("the step `seeds` goes on with its next command: it ended with status 1 in command 1 of 3, `sh -c"), "{said}");
+    assert!(
+        said.contains("the step `seeds` failed after") && said.contains("it failed 2 times; the last time it ended with status 1"),
+        "{said}"
+    );
+    let run = Portcullis::new();
+    let hooks = run.dir().join("hooks.d");
+    fs::create_dir(&hooks).unwrap();
+    for name in ["5-a.sh", "10-b.sh", "20-c.sh"] {
+        fs::write(hooks.join(name), format!("echo {name} >> order; [ {name} != 10-b.sh ]")).unwrap();
+    }
+    let toml = |more: &str| {
+        format!("[[steps]]\ndirectory = \"{}\"\ninterpreter = {{ \".sh\" = [\"sh\"] }}\norder = \"version\"\n{more}", hooks.display())
+    };
+    let mut first = Portcullis::new().config(&toml("on_failure = \"continue\"\n")).sh("true").start();
+    first.exits(0);
+    assert_eq!(order(&first), ["5-a.sh", "10-b.sh", "20-c.sh"]);
+    let mut second = Portcullis::new().config(&toml("")).sh("true").start();
+    second.exits(1);
+    assert_eq!(order(&second), ["5-a.sh", "10-b.sh"]);
+    assert!(second.said().1.contains("in command 2 of 3, `sh ") && second.said().1.contains("10-b.sh`"), "{}", second.said().1);
+}
+
+#[test]
+fn a_step_sees_its_own_variables_and_each_of_its_items_is_checked() {
+    let toml = "[env]\nWHO = \"all\"\n\
+                [[steps]]\ncommand = [\"sh\", \"-c\", \"echo ${WHO}-$$WHO >> order; cat >> order\"]\ninput = \"for ${WHO}\\n\"\nenv = { WHO = \"one of ${WHO}\" }\n\
+                [[steps]]\neach = [\"a\", \"b\", \"c\"]\ncommand = [\"sh\", \"-c\", \"echo ${@each} >> order\"]\ncheck = [\"test\", \"${@each}\", \"=\", \"b\"]\n\
+                [[steps]]\neach = [\"x\", \"y\"]\ncommand = [\"sh\", \"-c\", \"echo ${@each} >> order\"]\nwhen = { var = \"WANTED\", eq = \"${@each}\" }\n\
+                [[steps]]\ncommand = [\"sh\", \"-c\", \"echo ${WHO} >> order\"]\n";
+    let mut run = Portcullis::new().config(toml).env("WANTED", "y").sh("true").start();
+    run.exits(0);
+    assert_eq!(order(&run), ["one of all-one of all", "for one of all", "a", "c", "y", "all"]);
+}
+
+#[test]
+fn the_migration_sees_its_variables_and_its_condition_is_asked_in_its_turn() {
+    let toml = |exists: bool| {
+        format!(
+            "[[steps]]\nat = \"ready\"\ncommand = [\"sh\", \"-c\", \"echo > made\"]\n\
+             [migrations]\nlock = \"none\"\ncommand = [\"sh\", \"-c\", \"echo ${{WHO}} >> order\"]\nenv = {{ WHO = \"me\" }}\n\
+             when = {{ file = \"${{PWD}}/made\", exists = {exists} }}\n"
+        )
+    };
+    for (exists, seen) in [(true, vec!["me", "process"]), (false, vec!["process"])] {
+        let run = Portcullis::new();
+        let here = run.dir().to_owned();
+        let mut run = run.config(&toml(exists)).env("PWD", &here).sh("echo process >> order").start();
+        run.exits(0);
+        assert_eq!(order(&run), seen);
+    }
+}
+
+#[test]
+fn a_mode_without_a_process_ends_well_after_its_steps() {
+    let toml = "mode = \"job\"\n[modes.job]\ncommand = []\n[[steps]]\ncommand = [\"sh\", \"-c\", \"echo done >> order\"]\n";
+    let mut run = Portcullis::new().config(toml).args(["run"]).start();
+    run.exits(0);
+    assert_eq!(order(&run), ["done"]);
+    let mut run = Portcullis::new().config(&toml.replace("echo done >> order", "exit 4")).args(["run"]).start();
+    run.exits(4);
+}
+
+#[test]
+fn steps_are_told_with_their_state_their_time_and_their_note() {
+    let toml = noting("seed", "") + "[[steps]]\nname = \"index\"\ncommand = [\"true\"]\ncheck = [\"true\"]\n";
+    let run = Portcullis::new().config(&toml).sh("exec sleep 600").start();
+    run.until_status("/readyz", 200, secs(20));
+    let metrics = run.get("/metrics").body;
+    for line in ["portcullis_step_state{step=\"seed\",state=\"done\"} 1", "portcullis_step_state{step=\"index\",state=\"failed\"} 0"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    assert!(metrics.contains("portcullis_step_duration_seconds{step=\"index\"} "), "{metrics}");
+    assert!(run.get_over_socket("/status?verbose").body.contains("\"note\":\"nothing to do\""));
+    assert!(!run.get("/status?verbose").body.contains("nothing to do"));
+    run.until_stderr("the step `index` is over after", secs(20));
 }

@@ -1,4 +1,4 @@
-//! Every input of the loop flooded at once: TERM is taken with its next turn, no turn is long, and the end comes in time.
+//! Every input of the loop is flooded at once: TERM is handled in its next turn, no turn is long, and the end comes in time.
 
 use crate::support::http::ask;
 use crate::support::portcullis::is_optimized;
@@ -27,7 +27,7 @@ flood(sub { print "a line of output that is passed on by its whole length\n" x 2
 sleep 1 while 1;
 "#;
 
-/// Threads that ask, and give orders, until they are told to end; what they had answered.
+/// Threads that send requests and control requests until they have to end; counts the responses.
 struct Crowd {
     ends: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
@@ -70,8 +70,8 @@ const fn most(is_optimized: bool) -> Duration {
     Duration::from_millis(if is_optimized { 5 } else { 25 })
 }
 
-/// Holds that a run stays within the bound, or that the two after it do: what interrupts and other tests take away from a processor
-/// counts as the time of whoever runs on it, so that a single run beyond the bound is outvoted.
+/// Requires that a run stays within the bound, or that the two after it do: the kernel charges interrupts and other disturbances to the
+/// running process, so a single run beyond the bound is ignored.
 fn stays_within(what: &str, bound: Duration, mut measured: impl FnMut() -> Duration) {
     let first = measured();
     if first < bound {
@@ -139,7 +139,7 @@ fn storm() -> Duration {
 }
 
 #[test]
-fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
+fn term_is_handled_in_the_next_turn_whatever_floods_the_loop() {
     stays_within("the longest turn of a storm", most(is_optimized()), storm);
 }
 
@@ -161,8 +161,8 @@ sleep 1 while 1;
 /// What the log says of the longest turn of a run that is over.
 fn longest_turn(run: &Running) -> Duration {
     let stderr = run.said().1;
-    let told = stderr.rsplit_once("the longest turn of the loop so far took ").and_then(|(_, rest)| rest.split_once(" us"));
-    Duration::from_micros(told.and_then(|(micros, _)| micros.parse().ok()).unwrap_or_else(|| panic!("nothing is told:\n{stderr}")))
+    let message = stderr.rsplit_once("the longest turn of the loop so far took ").and_then(|(_, rest)| rest.split_once(" us"));
+    Duration::from_micros(message.and_then(|(micros, _)| micros.parse().ok()).unwrap_or_else(|| panic!("nothing is reported:\n{stderr}")))
 }
 
 /// One stop of a pool whose workers stay behind; how long the longest turn was.
@@ -193,7 +193,7 @@ fn pool(term: &str) -> Duration {
 }
 
 #[test]
-fn a_pool_of_workers_that_is_left_behind_is_seen_off_in_short_turns() {
+fn many_leftover_workers_are_ended_in_short_turns() {
     for term in ["DEFAULT", "IGNORE"] {
         stays_within(term, most(is_optimized()), || pool(term));
     }

@@ -1,4 +1,4 @@
-//! Private servers, helper children and the builder that runs portcullis in a sentence.
+//! Private servers, helper children and the builder that runs portcullis.
 
 pub mod certificates;
 pub mod child;

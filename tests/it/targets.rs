@@ -1,4 +1,4 @@
-//! Every kind of target on the real server, and `wait` around them.
+//! Every kind of target with the real server, and `wait` for them.
 
 mod brokers;
 mod databases;

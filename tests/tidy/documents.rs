@@ -1,4 +1,5 @@
-//! What the documents say of the code and of each other: exit codes, tests, excerpts, links, and how long the first page may be.
+//! Statements of the documents about the code and about each other: exit codes, tests, excerpts, links, and the maximum length of the first
+//! page.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -138,7 +139,7 @@ fn prose(page: &str) -> String {
     page.split("\n```").step_by(2).collect()
 }
 
-/// What is wrong with the files and functions that a page names: a file as `src/a.rs`, behind it functions of that file as `name()`.
+/// The missing files and functions that a page names: a file as `src/a.rs`, followed by functions of that file as `name()`.
 fn not_there(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let prose = prose(page);
     let (mut wrong, mut file) = (Vec::new(), None);
@@ -161,11 +162,11 @@ fn not_there(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
 }
 
 #[test]
-fn every_function_that_the_journeys_name_is_there() {
+fn every_function_that_the_architecture_page_names_exists() {
     let read = |path: &str| fs::read_to_string(root().join(path)).ok();
     let page = fs::read_to_string(root().join("docs/architecture.md")).expect("docs/architecture.md");
-    assert!(page.matches("()`").count() > 60, "the journeys name functions");
-    none("what docs/architecture.md names and is not there", &not_there(&page, read));
+    assert!(page.matches("()`").count() > 60, "the paths name functions");
+    none("missing items of docs/architecture.md", &not_there(&page, read));
     let sample = "`src/lib.rs` `nothing()`, `src/gone.rs`, `later()`, `src/main.rs` `main()`\n```\n`src/block.rs`\n```\n";
     assert_eq!(not_there(sample, read), ["src/lib.rs: nothing()", "src/gone.rs"]);
 }

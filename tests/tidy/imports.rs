@@ -1,4 +1,4 @@
-//! Who may import whom: the floors of the table in `src/lib.rs`, and no circle between the modules of any folder.
+//! Which module may import which: the floors of the table in `src/lib.rs`, and no cycle between the modules of any folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 

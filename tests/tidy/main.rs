@@ -1,4 +1,4 @@
-//! The shape of the house: floors, circles, promises, lengths, the home of `unsafe`, citations, names, and what the documents say of the code.
+//! The structure of the code: floors, cycles, promises, lengths, the home of `unsafe`, citations, names, and statements of the documents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod citations;

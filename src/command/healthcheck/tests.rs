@@ -1,16 +1,16 @@
-//! The subcommand's options, its way to the server and its line.
+//! The subcommand's connection to the server and its output line.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::options::{Invocation, Options, parse as parse_options};
-use super::{Endpoint, HttpResponse, LONGEST_LINE, ServerLocation, http_client, judge, query, run, shortened};
+use super::{DEFAULT_TIMEOUT, Endpoint, HttpResponse, LONGEST_LINE, Options, ServerLocation, http_client, judge, query, run, shortened};
 use crate::clock::Moment;
 use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views};
@@ -19,15 +19,24 @@ use crate::server::{Listeners, serve};
 use crate::state::check::Check;
 use crate::state::snapshot::{Level, Phase, Snapshot};
 
-fn words(line: &str) -> Vec<OsString> {
-    line.split_whitespace().map(OsString::from).collect()
+fn options() -> Options {
+    Options { level: Level::Deep, timeout: DEFAULT_TIMEOUT, place: ServerLocation::default(), file: None }
 }
 
-fn options(line: &str) -> Options {
-    match parse_options(&words(line)).unwrap() {
-        Invocation::Question(options) => options,
-        Invocation::Help => panic!("{line} asks for help"),
+/// The options for an endpoint or a file: `--listen`, `--socket` or `-c` with the word after it.
+fn naming(line: &str) -> Options {
+    let mut options = options();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    for pair in words.chunks(2) {
+        match pair {
+            ["--listen", listen] => options.place.listen = Some((*listen).to_owned()),
+            ["--socket", socket] => options.place.socket = Some((*socket).to_owned()),
+            ["--socket"] => options.place.socket = Some(String::new()),
+            ["-c", file] => options.file = Some(file.into()),
+            other => panic!("{other:?}"),
+        }
     }
+    options
 }
 
 fn find(
@@ -35,13 +44,13 @@ fn find(
     environment: impl Fn(&str) -> Option<OsString>,
     file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> Result<Vec<Endpoint>, String> {
-    http_client::find(&options.place, options.file.as_deref(), environment, file_settings)
+    http_client::find(&options.place, options.file.as_deref().map(Path::as_os_str), environment, file_settings)
 }
 
 /// The endpoints as they are written, for a command line, an environment and a file.
 fn ways(line: &str, environment: &[(&str, &str)], file: Option<ServerLocation>) -> String {
     let lookup = |name: &str| environment.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(*value));
-    let endpoints = find(&options(line), lookup, |_| file).unwrap();
+    let endpoints = find(&naming(line), lookup, |_| file).unwrap();
     endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
@@ -50,40 +59,7 @@ fn place(listen: Option<&str>, socket: Option<&str>) -> ServerLocation {
 }
 
 #[test]
-fn options_are_read_in_every_form() {
-    let all = options("--level ready --timeout=500ms --socket @x --listen 127.0.0.1:1 -c file");
-    assert_eq!((all.level, all.timeout), (Level::Ready, Duration::from_millis(500)));
-    assert_eq!(all.place, place(Some("127.0.0.1:1"), Some("@x")));
-    assert_eq!(all.file, Some(OsString::from("file")));
-    assert_eq!(options("").level, Level::Deep);
-    assert_eq!(options("").timeout, Duration::from_secs(3));
-    assert_eq!(options("--address=[::1]:2").place, place(Some("[::1]:2"), None));
-    for form in ["-c file", "-cfile", "--config file", "--config=file"] {
-        assert_eq!(options(form).file, Some(OsString::from("file")), "{form}");
-    }
-    for form in ["-h", "--help", "--level live --help"] {
-        assert_eq!(parse_options(&words(form)), Ok(Invocation::Help), "{form}");
-    }
-}
-
-#[test]
-fn wrong_options_are_named_and_end_with_1() {
-    for (line, problem) in [
-        ("--levle live", "unknown argument --levle, the nearest known one is --level, see --help"),
-        ("--level deeper", "--level deeper is not one of live, ready, deep"),
-        ("--timeout 3", "--timeout 3 is not a duration like 500ms or 3s"),
-        ("--timeout 0s", "--timeout 0s is not a duration like 500ms or 3s"),
-        ("--socket", "--socket needs a value"),
-        ("--socked=@x", "unknown argument --socked=@x, the nearest known one is --socket, see --help"),
-    ] {
-        assert_eq!(parse_options(&words(line)), Err(problem.to_owned()));
-        assert_eq!(run(&words(line), |_| None, |_| None), 1);
-    }
-    assert_eq!(run(&words("--help"), |_| None, |_| None), 0);
-}
-
-#[test]
-fn the_server_is_looked_for_where_it_was_told_to_be() {
+fn the_server_is_looked_for_where_it_is_configured() {
     const LISTEN: &str = "PORTCULLIS_HEALTH__LISTEN";
     const SOCKET: &str = "PORTCULLIS_HEALTH__SOCKET";
     let file = || Some(place(Some("0.0.0.0:7000"), Some("/run/file.sock")));
@@ -104,18 +80,18 @@ fn the_server_is_looked_for_where_it_was_told_to_be() {
         assert_eq!(ways(line, environment, file,), expected, "{line} {environment:?}");
     }
     assert_eq!(
-        find(&options("--listen localhost:1"), |_| None, |_| None),
+        find(&naming("--listen localhost:1"), |_| None, |_| None),
         Err("localhost:1 is not an address like 127.0.0.1:8051".to_owned())
     );
-    assert!(find(&options("--socket="), |_| None, |_| None).is_err());
+    assert!(find(&naming("--socket"), |_| None, |_| None).is_err());
 }
 
 #[test]
 fn the_file_is_read_only_when_nothing_else_says_where() {
     let unread = |_: Option<&OsStr>| panic!("the file was read");
-    assert!(find(&options("--socket @x -c file"), |_| None, unread).is_ok());
-    assert!(find(&options("-c file"), |name| name.ends_with("SOCKET").then(|| OsString::from("@x")), unread).is_ok());
-    let read = find(&options("-c file"), |_| None, |file| Some(place(None, file.and_then(|file| file.to_str()))));
+    assert!(find(&naming("--socket @x -c file"), |_| None, unread).is_ok());
+    assert!(find(&naming("-c file"), |name| name.ends_with("SOCKET").then(|| OsString::from("@x")), unread).is_ok());
+    let read = find(&naming("-c file"), |_| None, |file| Some(place(None, file.and_then(|file| file.to_str()))));
     assert_eq!(read, Ok(vec![Endpoint::Unix(SocketName::new("file"))]));
 }
 
@@ -129,7 +105,7 @@ fn the_line_says_what_is_wrong_in_fixed_words() {
     for (level, status, body, healthy, line) in [
         (Level::Deep, 200, "{}", true, "healthy"),
         (Level::Deep, 500, meta, false, "not healthy: redis: authentication failed, startup: waiting, db"),
-        (Level::Deep, 500, "nonsense", false, "not healthy: answered with status 500"),
+        (Level::Deep, 500, "nonsense", false, "not healthy: the response has status 500"),
         (Level::Ready, 200, "ok", true, "ready"),
         (
             Level::Ready,
@@ -139,7 +115,7 @@ fn the_line_says_what_is_wrong_in_fixed_words() {
             "not ready: redis, app",
         ),
         (Level::Live, 500, "[-]scheduler failed: reason withheld\n", false, "not live: scheduler"),
-        (Level::Live, 404, "404 page not found\n", false, "not live: answered with status 404"),
+        (Level::Live, 404, "404 page not found\n", false, "not live: the response has status 404"),
     ] {
         assert_eq!(line_of(level, status, body), (healthy, line.to_owned()));
     }
@@ -174,8 +150,8 @@ fn the_first_that_answers_decides() {
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let address = one_answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
     let endpoints = [Endpoint::Unix(SocketName::new("@portcullis-test/nobody")), Endpoint::Tcp(unused), Endpoint::Tcp(address)];
-    assert_eq!(query(&endpoints, &options("")), (true, "healthy".to_owned()));
-    let (healthy, line) = query(&endpoints[..2], &options(""));
+    assert_eq!(query(&endpoints, &options()), (true, "healthy".to_owned()));
+    let (healthy, line) = query(&endpoints[..2], &options());
     assert!(!healthy);
     assert_eq!(line, format!("not healthy: no answer from @portcullis-test/nobody: connection refused, {unused}: connection refused"));
 }
@@ -183,16 +159,16 @@ fn the_first_that_answers_decides() {
 #[test]
 fn nonsense_and_silence_are_not_healthy() {
     let endpoints = [Endpoint::Tcp(one_answer("SSH-2.0-OpenSSH_9.2\r\n"))];
-    assert!(query(&endpoints, &options("")).1.ends_with(": invalid data"));
+    assert!(query(&endpoints, &options()).1.ends_with(": invalid data"));
     let name = format!("portcullis-test/{}/silent", std::process::id());
     let silent = UnixListener::bind_addr(&UnixSocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let endpoints = [Endpoint::Unix(SocketName::Abstract(name))];
-    let (healthy, line) = query(&endpoints, &options("--timeout 50ms"));
+    let (healthy, line) = query(&endpoints, &Options { timeout: Duration::from_millis(50), ..options() });
     assert!(!healthy && line.ends_with(": timed out"), "{line}");
     drop(silent);
 }
 
-/// The unix socket's peer is trusted, so the server would tell it everything.
+/// The peer of the unix socket is trusted, so the server would send it all details.
 #[test]
 fn a_real_server_tells_the_subcommand_public_words_only() {
     let name = SocketName::Abstract(format!("portcullis-test/{}/healthcheck", std::process::id()));
@@ -217,11 +193,14 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
     let published = Published::new(snapshot, Arc::new(known));
     let listeners = Listeners::bind(&plan).unwrap();
     thread::spawn(move || serve(listeners, Arc::new(plan), Arc::new(published), None));
-    for (level, healthy, line) in
-        [("deep", false, "not healthy: redis: authentication failed"), ("ready", false, "not ready: redis"), ("live", true, "live")]
-    {
-        let options = options(&format!("--level {level}"));
+    for (level, healthy, line) in [
+        (Level::Deep, false, "not healthy: redis: authentication failed"),
+        (Level::Ready, false, "not ready: redis"),
+        (Level::Live, true, "live"),
+    ] {
+        let place = ServerLocation { listen: None, socket: Some(name.to_string()) };
+        let options = Options { level, place, ..options() };
         assert_eq!(query(&[Endpoint::Unix(name.clone())], &options), (healthy, line.to_owned()));
-        assert_eq!(run(&words(&format!("--level {level} --socket {name}")), |_| None, |_| None), u8::from(!healthy));
+        assert_eq!(run(&options, |_| None, |_| None), u8::from(!healthy));
     }
 }

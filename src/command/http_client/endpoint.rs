@@ -1,4 +1,4 @@
-//! Where a health question can be asked: a unix socket or an address of this host, never a name that has to be looked up.
+//! The endpoints of the running portcullis: a unix socket or an address of this host, never a name that has to be resolved.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -13,19 +13,19 @@ use nix::sys::time::TimeVal;
 use crate::plan::SocketName;
 use crate::sys::peer::{Peer, Trust};
 
-/// The port where nothing else is said.
+/// The default port.
 const DEFAULT_PORT: u16 = 8051;
 
-/// Where the server was told to be, as it is written in options, environment or file.
+/// The endpoint as written in options, environment or file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerLocation {
     /// One address or several with commas between, each like `0.0.0.0:8051`, `[::]:8051`, `:8051` or `8051`.
     pub listen: Option<String>,
-    /// A path, or `@name` in the abstract namespace; empty where the server has none.
+    /// A path, or `@name` in the abstract namespace; empty if the server has none.
     pub socket: Option<String>,
 }
 
-/// One way to the server.
+/// One endpoint of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::command) enum Endpoint {
     /// A unix socket.
@@ -35,9 +35,9 @@ pub(in crate::command) enum Endpoint {
 }
 
 impl ServerLocation {
-    /// The ways to the server in the order in which they are tried.
+    /// The endpoints of the server in the order in which they are tried.
     ///
-    /// `guess` adds what follows from what was said: the unix socket that the server names after its port, and the default address.
+    /// `guess` adds the defaults: the unix socket that is named after the port, and the default address.
     pub(in crate::command) fn endpoints(&self, guess: bool) -> Result<Vec<Endpoint>, String> {
         let listen = self.listen.as_deref().unwrap_or_default();
         let mut addresses = listen
@@ -62,7 +62,7 @@ impl ServerLocation {
                 }
             }
         }
-        if endpoints.is_empty() { Err("no socket and no address to ask".to_owned()) } else { Ok(endpoints) }
+        if endpoints.is_empty() { Err("no socket and no address to use".to_owned()) } else { Ok(endpoints) }
     }
 }
 
@@ -71,7 +71,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     port.map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).or_else(|| text.parse().ok())
 }
 
-/// Where a server that listens on `address` is reached from inside: the address itself, or for all addresses both loopbacks.
+/// Where a server that listens on `address` can be reached locally: the address itself, or both loopback addresses.
 fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
     if address.ip().is_unspecified() {
         let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -91,7 +91,7 @@ impl Endpoint {
     }
 }
 
-/// The socket is held by somebody who is neither root nor our own user, or cannot be told from somebody who is not.
+/// The socket is held by a user that is neither root nor our own user, or possibly another user.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{}", self.words())]
 pub(in crate::command) struct Held {
@@ -100,25 +100,25 @@ pub(in crate::command) struct Held {
 }
 
 impl Held {
-    /// What an attempt to connect failed over, where it was this.
+    /// Extracts this error from a failed connection attempt.
     pub(in crate::command) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
 
-    /// Whether it is certainly somebody else.
+    /// Whether it is certainly another user.
     pub(in crate::command) fn is_certain(self) -> bool {
         self.trust == Trust::Foreign
     }
 
     fn words(self) -> String {
         match self.trust {
-            Trust::Unproven => format!("held by user {}, as which everybody outside of this user namespace shows", self.peer.uid),
-            _ => format!("held by {}, who is neither root nor the user that asks", self.peer),
+            Trust::Unproven => format!("held by user {}, which stands for every user outside of this user namespace", self.peer.uid),
+            _ => format!("held by {}, which is neither root nor the user of this command", self.peer),
         }
     }
 }
 
-/// A server that has stopped accepting lets `connect(2)` wait for ever once its backlog is full; its send timeout ends that.
+/// If a server has stopped accepting and its backlog is full, `connect(2)` blocks forever; the send timeout ends that.
 fn connect_unix(name: &SocketName, timeout: Duration) -> io::Result<UnixStream> {
     let address = match name {
         SocketName::Abstract(name) => UnixAddr::new_abstract(name.as_bytes())?,
@@ -128,7 +128,7 @@ fn connect_unix(name: &SocketName, timeout: Duration) -> io::Result<UnixStream> 
     let limit = TimeVal::new(timeout.as_secs().min(86_400).cast_signed(), i64::from(timeout.subsec_micros()));
     setsockopt(&unconnected, sockopt::SendTimeout, &limit)?;
     connect(unconnected.as_raw_fd(), &address).map_err(io::Error::from).map_err(super::timed_out)?;
-    // Before a word is said: the name is free to whoever comes first, and what follows may be a token, or is believed.
+    // Checked before anything is sent: any process can bind the name first, the request may contain a token, and the response is trusted.
     let peer = Peer::of(&unconnected).ok_or(io::ErrorKind::PermissionDenied)?;
     match peer.trust() {
         Trust::Ours => Ok(UnixStream::from(unconnected)),

@@ -1,9 +1,9 @@
-//! A page within a terminal: the verdict and its causes whole, the rest cut with a count of what is left out.
+//! Fits the page into a terminal: the state and its causes completely, the rest cut, with a count of the omitted lines.
 
 use crate::visible::cut;
 
-/// The text in so many columns and rows, the last row left to the cursor. What stands before the first empty line is wrapped, the rest
-/// is cut: a list of checks is of use line by line.
+/// The text in this many columns and rows; the last row is left for the cursor. The part before the first empty line is wrapped, the rest
+/// is cut, because each line of it is useful on its own.
 pub(super) fn fit(text: &str, columns: usize, rows: usize) -> String {
     let head = text.lines().take_while(|line| !line.is_empty()).count();
     let wrapped = |(number, line): (usize, &str)| if number < head { wrap(line, columns) } else { vec![cut(line, columns)] };
@@ -18,7 +18,7 @@ pub(super) fn fit(text: &str, columns: usize, rows: usize) -> String {
     shown + &cut(&format!("\u{2026} {more} more lines; portcullis status shows all"), columns) + "\n"
 }
 
-/// The line's words on as many lines as they need, those after the first one indented further.
+/// The line, wrapped; further lines are indented more.
 fn wrap(line: &str, columns: usize) -> Vec<String> {
     if line.chars().count() <= columns {
         return vec![line.to_owned()];
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_fits_its_terminal_and_says_what_is_left_out() {
+    fn a_page_fits_its_terminal_and_counts_what_is_left_out() {
         for (columns, rows) in [(80, 24), (100, 12), (20, 5), (1, 1)] {
             for text in [page(1, 3), page(2, 50), page(20, 0), String::new()] {
                 let fitted = fit(&text, columns, rows);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_left_as_it_is() {
+    fn a_text_that_fits_is_unchanged() {
         let text = "UP\n  running\n\nChecks\n  a\n";
         assert_eq!(fit(text, 80, 24), text);
     }

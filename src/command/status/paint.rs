@@ -1,6 +1,6 @@
-//! Colour for a terminal: the verdict, the mark of each line and the strips, by what they say in words and shapes already.
+//! Colours for a terminal: the state, the mark of each line and the strips; the colours repeat what words and shapes show.
 
-/// The text with its marks, its first line and its strips in colour; what is not one of them is left as it is.
+/// The text with its first line, marks and strips in colour; everything else is unchanged.
 pub(super) fn paint(text: &str) -> String {
     let mut painted = String::with_capacity(text.len() * 2);
     for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -9,7 +9,7 @@ pub(super) fn paint(text: &str) -> String {
         let indent = line.len() - words.len();
         let mark = words.chars().next().and_then(|mark| Some((mark.len_utf8(), colour(mark)?)));
         match mark {
-            // `watch` puts an order to the terminal before the text, never into it.
+            // `--watch` puts its terminal sequence before the text, never into it.
             _ if is_strip(words) => strip(&mut painted, line),
             Some((length, colour)) => {
                 let length = if number == 0 { words.find("  ").unwrap_or(words.len()) } else { length };
@@ -26,7 +26,7 @@ pub(super) fn paint(text: &str) -> String {
 
 const RESET: &str = "\x1b[0m";
 
-/// The colour of a mark: green is well, yellow wants a look, red is wrong.
+/// The colour of a mark: green is good, yellow needs attention, red is bad.
 const fn colour(mark: char) -> Option<&'static str> {
     match mark {
         '\u{25cf}' | '\u{2582}' => Some("\x1b[32m"),
@@ -37,7 +37,7 @@ const fn colour(mark: char) -> Option<&'static str> {
     }
 }
 
-/// Whether a line holds buckets and nothing else but a word after them.
+/// Whether a line contains only buckets and a word after them.
 fn is_strip(words: &str) -> bool {
     let (strip, rest) = words.split_once("  ").unwrap_or((words, ""));
     let is_bucket = |c| matches!(c, '\u{b7}' | '\u{2582}' | '\u{2585}' | '\u{2588}');

@@ -1,7 +1,7 @@
-//! A pause that ends on time and wakes us once.
+//! A precise pause that wakes the process only once.
 //!
-//! The runtime's own timer counts whole milliseconds, upwards, and turns its wheel every 64: a pause of 30 ms is half a
-//! millisecond late and wakes the processor twice as often as not. On a port that refuses, waking is a third of what waiting costs.
+//! The runtime's timer rounds up to whole milliseconds and advances its wheel every 64: a pause of 30 ms is half a millisecond late and
+//! often wakes the processor twice. For a refused port, waking is a third of the cost of waiting.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,11 +14,11 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::sleep;
 
-/// A timer of the kernel, kept from one pause to the next; none where there are no descriptors left, and the runtime's does.
+/// A kernel timer that is kept between pauses; none if no descriptor is available, and then the runtime's timer is used.
 #[derive(Debug)]
 pub(super) struct Alarm(Option<Timer>);
 
-/// The timer, and the same one as the runtime takes it without `unsafe`: something that is read.
+/// The timer, and a second handle to read it through the runtime without `unsafe`.
 #[derive(Debug)]
 struct Timer {
     file: TimerFd,
@@ -26,12 +26,12 @@ struct Timer {
 }
 
 impl Alarm {
-    /// To be called within a runtime.
+    /// Call it within a runtime.
     pub(super) fn new() -> Self {
         Self(Timer::new().ok())
     }
 
-    /// Comes back after `length`.
+    /// Returns after `length`.
     pub(super) async fn sleep(&mut self, length: Duration) {
         let slept = match &mut self.0 {
             Some(timer) => timer.sleep(length).await,
@@ -51,10 +51,10 @@ impl Timer {
     }
 
     async fn sleep(&mut self, length: Duration) -> io::Result<()> {
-        // Zero would switch the timer off.
+        // Zero would disarm the timer.
         let after = Expiration::OneShot(TimeSpec::from_duration(length.max(Duration::from_nanos(1))));
         self.file.set(after, TimerSetTimeFlags::empty())?;
-        // How often it went off, 8 bytes; one that is left over from a pause that was dropped was forgotten by setting it anew.
+        // The number of expirations, 8 bytes; setting the timer again cleared that of a dropped pause.
         self.expiry.read(&mut [0; 16]).await.map(drop)
     }
 }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_pause_is_as_long_as_it_was_asked_to_be() {
+    async fn every_pause_is_as_long_as_requested() {
         let mut alarm = Alarm::new();
         for length in [3, 0, 20, 7, 0, 30].map(Duration::from_millis) {
             let began = Instant::now();

@@ -1,4 +1,4 @@
-//! The end of a wait: the command in the place of this process.
+//! The end of a wait: executes the command in place of this process.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::process::spawn::too_long;
 use crate::sys;
 
-/// Becomes the command, with clean signals; comes back only when that fails.
+/// Executes the command with default signal handling; returns only if that fails.
 pub(super) fn become_command(command: &[OsString]) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return Exit::Success.code() };
     sys::release_signals();
@@ -27,7 +27,7 @@ pub(super) fn become_command(command: &[OsString]) -> u8 {
     }
     let (exit, check) = match error.kind() {
         io::ErrorKind::NotFound => (Exit::NotFound, "check the name, PATH and the image"),
-        _ => (Exit::NotExecutable, "check that it is a program of this platform and may be executed"),
+        _ => (Exit::NotExecutable, "check that it is a program for this platform and executable"),
     };
     report::say(&format!("cannot start {}: {error}; {check}; exit code {}", program.to_string_lossy(), exit.code()));
     exit.code()

@@ -1,4 +1,4 @@
-//! What `wait` says: a live line a target on a terminal, a line now and then elsewhere, one line each at the end, or JSON.
+//! The output of `wait`: on a terminal one live line per target, elsewhere a line from time to time, at the end one line each, or JSON.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -16,18 +16,18 @@ use crate::plan::target::Target;
 use crate::sys;
 use crate::visible::{self, cut};
 
-/// Columns and rows of a terminal that does not say.
+/// The default columns and rows of a terminal.
 const USUAL_SIZE: (usize, usize) = (80, 24);
 
-/// From so many columns on there is room for the time and a sentence beside the target.
+/// From this many columns on there is space for the time and a sentence beside the target.
 const WIDE: usize = 72;
 
-/// Says one line on standard error; a reader that is gone is no reason to stop waiting.
+/// Writes one line to standard error; the wait continues without a reader.
 pub(super) fn say(line: &str) {
     let _ = writeln!(stream::stderr(), "portcullis: {}", visible::line(line));
 }
 
-/// A time as a person says it: a tenth of a millisecond below ten of them, then milliseconds, tenths of a second, seconds.
+/// A time in readable form: tenths of a millisecond below ten, then milliseconds, tenths of a second, seconds.
 fn took(time: Duration) -> String {
     match time.as_millis() {
         ..10 => format!("{:.1}ms", (time.as_secs_f64() * 1000.0).max(0.1)),
@@ -37,12 +37,12 @@ fn took(time: Duration) -> String {
     }
 }
 
-/// All targets, and how many lines of a terminal show them.
+/// All targets, and the number of terminal lines that show them.
 #[derive(Debug)]
 pub(super) struct Board {
     rows: Vec<Row>,
     live: bool,
-    /// Whether nothing is said.
+    /// Whether nothing is printed.
     quiet: bool,
     drawn: usize,
 }
@@ -72,14 +72,14 @@ impl Board {
         }
     }
 
-    /// It is ready, and has to be for a while.
+    /// It is ready, and has to stay ready for a while.
     pub(super) fn holding(&mut self, index: usize, hold: Hold, at: Duration) {
         if let Some(row) = self.rows.get_mut(index) {
             row.holds(hold, at);
         }
     }
 
-    /// A refused login is said at once, because it does not mend itself, unless the wait ends with it.
+    /// A refused login is printed at once, because waiting does not fix it, unless the wait ends with it.
     pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration, tell: bool) {
         let Some(row) = self.rows.get_mut(index) else { return };
         let news = failure.reason().is_refusal() && row.kind() != Some(failure.kind);
@@ -89,7 +89,7 @@ impl Board {
         }
     }
 
-    /// Draws the live lines anew, or says what is still waited for.
+    /// Redraws the live lines, or prints what is still waited for.
     pub(super) fn progress(&mut self, waited: Duration) {
         if self.quiet {
             return;
@@ -110,7 +110,7 @@ impl Board {
         let _ = stream::stderr().write_all(text.as_bytes());
     }
 
-    /// What is shown on a terminal of so many columns and rows: who is missing first where there is no room for all.
+    /// The lines for a terminal of this many columns and rows: missing targets first if there is not enough space.
     fn lines(&self, waited: Duration, (columns, rows): (usize, usize)) -> Vec<String> {
         let (wide, room) = (columns >= WIDE, rows.saturating_sub(1).max(1));
         let mut shown: Vec<&Row> = self.rows.iter().collect();
@@ -118,7 +118,7 @@ impl Board {
         if hidden > 0 {
             shown.sort_by_key(|row| row.ready.is_some());
         }
-        // Cut, because a line that wraps would be drawn below itself the next time; so would one that ends in the last column.
+        // Cut, because a line that wraps, or ends in the last column, could not be redrawn in place.
         let mut lines: Vec<String> =
             shown.iter().take(shown.len() - hidden).map(|row| cut(&row.live(waited, wide), columns.saturating_sub(1))).collect();
         if hidden > 0 {
@@ -128,7 +128,7 @@ impl Board {
         lines
     }
 
-    /// Takes the live lines away.
+    /// Removes the live lines.
     pub(super) fn finish(&mut self) {
         if self.drawn == 0 {
             return;
@@ -138,12 +138,12 @@ impl Board {
         let _ = stream::stderr().write_all(text.as_bytes());
     }
 
-    /// Moves the cursor up over what is drawn and clears it (ECMA-48: CUU and ED).
+    /// Moves the cursor up over the live lines and clears them (ECMA-48: CUU and ED).
     fn erased(&self) -> String {
         if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() }
     }
 
-    /// One line a target and, where not all is well, one that says with which code it ends; or JSON.
+    /// One line per target and, unless all are ready, one with the exit code; or JSON.
     pub(super) fn conclude(&mut self, request: &Options, ready: bool, waited: Duration) {
         self.finish();
         self.rows.iter_mut().for_each(|row| row.conclude(waited));
@@ -216,18 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_ready_and_was_not_for_long_enough_says_so() {
+    fn a_target_that_was_not_ready_long_enough_is_reported() {
         let mut board = board(2);
         board.holding(1, Hold { wanted: Duration::from_secs(5), lost: 0 }, Duration::ZERO);
         let line = &board.lines(Duration::from_secs(61), (80, 24))[1];
         assert_eq!(line, "  61.0s  ready, not long enough  tcp://a-long-name.of.some.host.example.com:2");
-        assert_eq!(board.rows[1].cause(), "ready, but not yet for 5s without a break");
+        assert_eq!(board.rows[1].cause(), "ready, but not yet for 5s without interruption");
         board.failed(1, Failure::new(ErrorKind::Refused, "refused"), Duration::ZERO, false);
         assert!(board.rows[1].cause().starts_with("connection refused"), "{}", board.rows[1].cause());
     }
 
     #[test]
-    fn a_narrow_or_low_terminal_shows_who_is_missing_and_never_wraps() {
+    fn a_narrow_or_low_terminal_shows_what_is_missing_and_never_wraps() {
         let lines = board(9).lines(Duration::from_secs(1), (40, 5));
         assert_eq!(
             lines,

@@ -1,4 +1,4 @@
-//! What is known of one target of `wait`: how it stands, why it is not ready, and which cause stood longest.
+//! The state of one target of `wait`: whether it is ready, why not, and which cause lasted longest.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::plan::target::Target;
 use crate::probe::dial::shown;
 use crate::visible;
 
-/// More causes than these are not told apart.
+/// The maximum number of distinct causes.
 const MOST_CAUSES: usize = 16;
 
-/// For how long a target has to be ready, while it is and was not for so long yet.
+/// A target that is ready, but not yet for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
-    /// Without a break.
+    /// The required time without interruption.
     pub wanted: Duration,
-    /// How often its session was lost meanwhile.
+    /// The number of lost sessions meanwhile.
     pub lost: u32,
 }
 
-/// One target and what is known of it.
+/// One target and its state.
 #[derive(Debug)]
 pub(super) struct Row {
     kind: &'static str,
@@ -30,9 +30,9 @@ pub(super) struct Row {
     holding: Option<Hold>,
     first: Option<Failure>,
     last: Option<Failure>,
-    /// Since when the last failure stands.
+    /// Since when the last failure has lasted.
     since: Duration,
-    /// Each cause with its last failure and for how long it stood, the last one left out.
+    /// Each cause with its last failure and its total time, without the current one.
     stood: Vec<(Failure, Duration)>,
 }
 
@@ -50,12 +50,12 @@ impl Row {
         }
     }
 
-    /// It is ready since `after`.
+    /// It has been ready since `after`.
     pub(super) fn is_ready(&mut self, after: Duration) {
         (self.ready, self.last, self.holding) = (Some(after), None, None);
     }
 
-    /// It is ready, and has to be for a while.
+    /// It is ready, and has to stay ready for a while.
     pub(super) fn holds(&mut self, hold: Hold, at: Duration) {
         self.note(at);
         (self.last, self.holding) = (None, Some(hold));
@@ -70,7 +70,7 @@ impl Row {
         (self.last, self.holding) = (Some(failure), None);
     }
 
-    /// Adds the time for which the last failure stood to its cause; what comes begins now.
+    /// Adds the time of the last failure to its cause; the next one begins now.
     fn note(&mut self, now: Duration) {
         let time = now.saturating_sub(std::mem::replace(&mut self.since, now));
         let Some(last) = &self.last else { return };
@@ -81,17 +81,17 @@ impl Row {
         }
     }
 
-    /// The wait is over: what is told from here on is the cause that stood longest.
+    /// Ends the wait: from here on the cause that lasted longest is reported.
     pub(super) fn conclude(&mut self, at: Duration) {
         self.note(at);
     }
 
-    /// Why it was not ready when it was last asked; none before, and once it is ready.
+    /// Why it was not ready at the last probe; none before that, and once it is ready.
     pub(super) fn kind(&self) -> Option<ErrorKind> {
         if self.holding.is_some() { Some(ErrorKind::NotReady) } else { self.last.as_ref().map(|failure| failure.kind) }
     }
 
-    /// What is said of one that is ready, and was not for long enough yet.
+    /// The text for a target that is not ready for long enough yet.
     fn hold(&self) -> Option<String> {
         self.holding.map(|Hold { wanted, lost }| {
             let lost = match lost {
@@ -99,16 +99,16 @@ impl Row {
                 1 => "; its connection was lost once".to_owned(),
                 times => format!("; its connection was lost {times} times"),
             };
-            format!("ready, but not yet for {} without a break{lost}", shown(wanted))
+            format!("ready, but not yet for {} without interruption{lost}", shown(wanted))
         })
     }
 
-    /// Why it is not ready: the last failure, and what the first one was where that was another.
+    /// Why it is not ready: the last failure, and the first one if it differs.
     pub(super) fn cause(&self) -> String {
         self.hold().unwrap_or_else(|| self.describe(self.last.as_ref()))
     }
 
-    /// Why it was not ready: the cause that stood longest, and what it was at first and at last where that was another.
+    /// Why it was not ready: the cause that lasted longest, and the first and last ones if they differ.
     pub(super) fn verdict(&self) -> String {
         self.hold().unwrap_or_else(|| self.describe(self.longest()))
     }
@@ -119,7 +119,7 @@ impl Row {
     }
 
     fn describe(&self, main: Option<&Failure>) -> String {
-        let Some(main) = main else { return "no answer yet; check that the server answers".to_owned() };
+        let Some(main) = main else { return "no response yet; check that the server responds".to_owned() };
         let other = |when: &str, other: Option<&Failure>| match other {
             Some(other) if other.kind != main.kind => format!("; {when}: {} ({})", other.reason().words(), other.private.as_str()),
             _ => String::new(),
@@ -129,7 +129,7 @@ impl Row {
         format!("{}{details}; {}{first}{last}", main.reason().words(), main.reason().advice())
     }
 
-    /// The line of a terminal: the time, how it stands and, because that may be cut, who it is.
+    /// The line on a terminal: the time, the state and the target.
     pub(super) fn live(&self, waited: Duration, wide: bool) -> String {
         let (word, sentence) = match (self.ready, &self.last) {
             (Some(_), _) => ("ready", "ready"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_that_stood_longest_is_the_one_that_is_told() {
+    fn the_cause_that_lasted_longest_is_reported() {
         let mut row = row();
         row.fails(Failure::new(ErrorKind::Dns, "no such name"), at(10));
         row.fails(Failure::new(ErrorKind::Refused, "refused"), at(1_000));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cause_is_told_once() {
+    fn one_cause_is_reported_once() {
         let mut row = row();
         row.fails(Failure::new(ErrorKind::Refused, "refused"), at(10));
         row.conclude(at(30_000));
@@ -201,7 +201,7 @@ mod tests {
         let mut row = row();
         for (lost, words) in [(0, ""), (1, "; its connection was lost once"), (2, "; its connection was lost 2 times")] {
             row.holds(Hold { wanted: at(5_000), lost }, at(1));
-            assert_eq!(row.verdict(), format!("ready, but not yet for 5s without a break{words}"));
+            assert_eq!(row.verdict(), format!("ready, but not yet for 5s without interruption{words}"));
         }
     }
 }

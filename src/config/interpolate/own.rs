@@ -1,9 +1,9 @@
-//! `${@NAME}`: the values that portcullis gives itself.
+//! `${@NAME}`: values that portcullis itself provides.
 
 use crate::config::problem::suggest;
 use crate::config::source::{Environment, Found};
 
-/// A value of portcullis' own.
+/// A value that portcullis provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Own {
     /// Processors, as `nproc(1)` counts them.
@@ -24,7 +24,7 @@ pub(super) enum Own {
     Index,
 }
 
-/// Each with its name.
+/// All values with their names.
 const ALL: [(&str, Own); 8] = [
     ("@nproc", Own::Processors),
     ("@cpus", Own::Granted),
@@ -37,7 +37,7 @@ const ALL: [(&str, Own); 8] = [
 ];
 
 impl Own {
-    /// The value of this name, its `@` included; a message where there is none.
+    /// The value of this name (with the `@`), or an error message.
     pub(super) fn named(name: &str) -> Result<Self, String> {
         ALL.iter().find(|(known, _)| *known == name).map(|(_, own)| *own).ok_or_else(|| {
             let near = suggest(name.trim_start_matches('@'), ALL.iter().map(|(known, _)| known.trim_start_matches('@')));
@@ -50,12 +50,12 @@ impl Own {
         ALL.iter().find(|(_, own)| *own == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether it differs from one part of the configuration to the next.
+    /// Whether it depends on the part of the configuration.
     pub(super) const fn is_of_a_part(self) -> bool {
         matches!(self, Self::Instance | Self::Each | Self::Index)
     }
 
-    /// What it is here; none where nothing gives it.
+    /// Its value here; none if it is not available here.
     pub(super) fn value(self, environment: &Environment) -> Option<Found> {
         let value = match self {
             Self::Processors => environment.processors().to_string(),
@@ -70,13 +70,13 @@ impl Own {
         Some(Found { value, secret: false })
     }
 
-    /// What to say where nothing gives it.
+    /// The message if it is not available.
     pub(super) fn missing(self) -> String {
         match self {
-            Self::Instance => "`${@instance}` is the number of a module's instance; only a module with `instances` has one".to_owned(),
-            Self::Each => "`${@each}` is the item of a step's `each`; only a step that has one gives it".to_owned(),
-            Self::Index => "`${@index}` is the number of the item of a step's `each`; only a step that has one gives it".to_owned(),
-            other => format!("`${{{}}}` is not known here", other.name()),
+            Self::Instance => "`${@instance}` is the number of a module's instance; it exists only in a module with `instances`".to_owned(),
+            Self::Each => "`${@each}` is the item of a step's `each`; it exists only in such a step".to_owned(),
+            Self::Index => "`${@index}` is the number of the item of a step's `each`; it exists only in such a step".to_owned(),
+            other => format!("`${{{}}}` is not available here", other.name()),
         }
     }
 }

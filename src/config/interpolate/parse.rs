@@ -1,11 +1,11 @@
-//! The syntax of `${NAME}` and its kin.
+//! The syntax of `${NAME}` and its other forms.
 
-use super::{Otherwise, Own, Source, Template, TemplatePart};
+use super::{Otherwise, Own, Source, Template, TemplatePart, Trim};
 
-/// Defaults inside defaults: deeper than anybody means, and far from the end of the stack.
+/// The maximum depth of nested defaults: more than any real configuration needs, and safe for the stack.
 const DEEPEST: usize = 32;
 
-/// Reads up to the end, or up to the `}` that ends the default that lies `depth` deep.
+/// Reads to the end of the text, or to the `}` that closes the default at nesting level `depth`.
 pub(super) fn until(rest: &mut &str, depth: usize) -> Result<Template, String> {
     let nested = depth > 0;
     if depth > DEEPEST {
@@ -45,7 +45,7 @@ pub(super) fn until(rest: &mut &str, depth: usize) -> Result<Template, String> {
     }
 }
 
-/// Reads what follows `${`, its `}` included.
+/// Reads the text after `${`, including the `}`.
 fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
     // `@-1` is a name, too.
     let start = ["@-", "@"].into_iter().find(|start| rest.starts_with(start)).map_or(0, str::len);
@@ -70,10 +70,14 @@ fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
         ("-", Operator::Default),
         (":+", Operator::Instead),
         ("+", Operator::Instead),
+        ("##", Operator::Trimmed),
+        ("#", Operator::Trimmed),
+        ("%%", Operator::Trimmed),
+        ("%", Operator::Trimmed),
     ];
     let Some((mark, form)) = forms.into_iter().find(|(mark, _)| after.starts_with(mark)) else {
-        let all = ["", ":-…", "-…", ":+…", "+…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
-        return Err(format!("`${{{name}` goes on with something unknown; there are {all} and `${{{name}:?message}}`"));
+        let all = ["", ":-…", "-…", ":+…", "+…", "#…", "##…", "%…", "%%…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
+        return Err(format!("`${{{name}` is followed by something unknown; the forms are {all} and `${{{name}:?message}}`"));
     };
     let colon = mark.starts_with(':');
     after = &after[mark.len()..];
@@ -86,6 +90,7 @@ fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
         Operator::Itself => Otherwise::Refuse,
         Operator::Default => Otherwise::Default { colon, text: other()? },
         Operator::Instead => Otherwise::Instead { colon, text: other()? },
+        Operator::Trimmed => Otherwise::Trimmed { trim: Trim::of(mark), pattern: other()?, or_empty: false },
         Operator::Message => {
             let (message, behind) = after.split_once('}').ok_or("a `${` without its `}`")?;
             after = behind;
@@ -96,10 +101,11 @@ fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
     Ok(TemplatePart::Value { source, otherwise })
 }
 
-/// What a value is used for.
+/// The use of a value.
 enum Operator {
     Itself,
     Message,
     Default,
     Instead,
+    Trimmed,
 }

@@ -1,10 +1,10 @@
-//! What stands in the place of `${…}`: the value itself, or what was written for the case that it is unset, or set.
+//! The replacement of `${…}`: the value itself, or the text for the case that it is unset, or set.
 
 use super::{Findings, Otherwise, Piece, Source, Template, looks_secret, remember};
 use crate::config::source::{Environment, Found};
 use crate::secret::MASK;
 
-/// What stands in the place of a variable.
+/// The replacement of a variable.
 pub(super) enum Taken<'t> {
     Piece(Piece),
     Other(&'t Template),
@@ -12,18 +12,28 @@ pub(super) enum Taken<'t> {
 }
 
 impl Otherwise {
-    /// Whether one that is empty is as good as unset.
+    /// Whether an empty value counts as unset.
     const fn wants_text(&self) -> bool {
         match self {
-            Self::Refuse => false,
+            Self::Refuse | Self::Trimmed { .. } => false,
             Self::Message(_) => true,
             Self::Default { colon, .. } | Self::Instead { colon, .. } => *colon,
         }
     }
 }
 
+impl Otherwise {
+    /// The value `name` with what stands beside it, where that decides what it is when it is set.
+    pub(super) fn written(&self, name: &str, environment: &Environment) -> String {
+        match self {
+            Self::Trimmed { trim, pattern, .. } => format!("${{{name}{}{}}}", trim.mark(), pattern.written_out(environment, false)),
+            _ => super::source_text(name),
+        }
+    }
+}
+
 impl Source {
-    /// As it stands behind `${`.
+    /// As written after `${`.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Variable(name) | Self::Argument { name, .. } => name,
@@ -31,7 +41,7 @@ impl Source {
         }
     }
 
-    /// The variable's name; none for a value of portcullis' own.
+    /// The variable's name; none for a value that portcullis provides.
     pub(super) fn variable(&self) -> Option<&str> {
         if let Self::Variable(name) = self { Some(name) } else { None }
     }
@@ -54,17 +64,27 @@ impl Source {
         let found = found.filter(|found| !(found.value.is_empty() && otherwise.wants_text()));
         match (found, otherwise) {
             (Some(_), Otherwise::Instead { text, .. }) | (None, Otherwise::Default { text, .. }) => return Taken::Other(text),
-            (None, Otherwise::Instead { .. }) => {}
+            (None, Otherwise::Instead { .. } | Otherwise::Trimmed { or_empty: true, .. }) => {}
             (Some(found), _) => {
                 let mut piece = self.piece(found, findings);
+                if let Otherwise::Trimmed { trim, pattern, .. } = otherwise {
+                    let is_secret = piece.shown != piece.value;
+                    piece.value = trim.apply(&piece.value, &pattern.expand(environment, findings).value()).to_owned();
+                    piece.shown = if is_secret && !piece.value.is_empty() { MASK.to_owned() } else { piece.value.clone() };
+                    if is_secret {
+                        remember(&piece.value);
+                    }
+                }
                 if self.variable().is_some_and(|name| environment.is_unknown(name)) {
                     piece.shown = super::source_text(self.name());
                 }
                 return Taken::Piece(piece);
             }
-            (None, Otherwise::Refuse) => findings.problems.push(match self {
+            (None, Otherwise::Refuse | Otherwise::Trimmed { .. }) => findings.problems.push(match self {
                 Self::Variable(name) => format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"),
-                Self::Argument { name, .. } => format!("there is no argument `${{{name}}}`; give it, or a default: `${{{name}:-…}}`"),
+                Self::Argument { name, .. } => {
+                    format!("there is no argument `${{{name}}}`; add the argument, or a default: `${{{name}:-…}}`")
+                }
                 Self::Own(own) => own.missing(),
             }),
             (None, Otherwise::Message(message)) => {
@@ -82,7 +102,7 @@ impl Source {
         if name.ends_with("_PORT")
             && let Some(port) = injected_port(&value)
         {
-            findings.notices.push(format!("{name} is `{value}`, as Kubernetes injects it; port {port} is taken"));
+            findings.notices.push(format!("{name} is `{value}`, as Kubernetes sets it; port {port} is used"));
             value = port.to_owned();
         }
         let shown = if secret && !value.is_empty() { MASK.to_owned() } else { value.clone() };
@@ -93,7 +113,7 @@ impl Source {
     }
 }
 
-/// The port of `tcp://10.0.0.1:6379`, what Kubernetes puts into `<SERVICE>_PORT` of every container of a namespace.
+/// The port of `tcp://10.0.0.1:6379`, the value that Kubernetes puts into `<SERVICE>_PORT` of every container in a namespace.
 fn injected_port(value: &str) -> Option<&str> {
     let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|scheme| value.strip_prefix(scheme))?;
     let (host, port) = address.rsplit_once(':')?;

@@ -1,4 +1,4 @@
-//! Reads TOML and JSON into the tree, with the place of every key and value, and says what is none.
+//! Reads TOML and JSON into the tree, with the place of every key and value, and reports syntax errors.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -9,7 +9,7 @@ use crate::config::problem::Problem;
 /// Finds line and column of a byte offset in one text.
 struct Places<'a> {
     text: &'a str,
-    /// Where each line begins: to count them anew for every value took an eighth of a whole start.
+    /// The offset of each line. Counting the lines again for every value took an eighth of a whole start.
     lines: Vec<usize>,
     place: &'a dyn Fn(u32, u32) -> Origin,
 }
@@ -23,11 +23,12 @@ impl<'a> Places<'a> {
     fn at(&self, offset: usize) -> Origin {
         let line = self.lines.partition_point(|start| *start <= offset);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
+        let before = self.text.get(start..offset).unwrap_or_default();
+        let column = if before.is_ascii() { before.len() } else { before.chars().count() } + 1;
         (self.place)(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 
-    /// The key, or the header of a table, in the line of this place; none in a line that has neither.
+    /// The key, or the table header, in the line of this offset; none in any other line.
     fn key(&self, offset: usize) -> Option<&str> {
         let line = self.text.get(..offset)?.rsplit('\n').next()?.len();
         let line = self.text.get(offset.saturating_sub(line)..)?.lines().next()?.trim();
@@ -35,7 +36,7 @@ impl<'a> Places<'a> {
         (!key.is_empty() && key.len() <= 80).then_some(key)
     }
 
-    /// Where `key`, which stands at `offset` once more, was written first: nearest before, in the same table or as the same header.
+    /// The first place of a `key` that is repeated at `offset`: the nearest one before it, in the same table or as the same header.
     fn first(&self, key: &str, offset: usize, read: &Table) -> Option<Origin> {
         if let Some(header) = self.key(offset).filter(|header| header.starts_with('[')) {
             let before = self.text.get(..offset)?;
@@ -62,7 +63,7 @@ impl<'a> Places<'a> {
         Node { value, origin }
     }
 
-    /// The crate yields keys in alphabetical order; the order of a configuration is that of its lines.
+    /// The crate returns keys in alphabetical order; a configuration has the order of its lines.
     fn table(&self, table: &DeTable<'_>) -> Table {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
@@ -74,11 +75,11 @@ impl<'a> Places<'a> {
             }
             Entry { key: std::borrow::Cow::to_string(key.get_ref()), origin, node }
         };
-        Table(entries.into_iter().map(entry).collect())
+        entries.into_iter().map(entry).collect()
     }
 }
 
-/// Reads a whole TOML document; what could be read, and a problem for each place that could not.
+/// Reads a whole TOML document; returns the readable parts, and a problem for every other place.
 pub fn parse_document(text: &str, place: &dyn Fn(u32, u32) -> Origin) -> (Table, Vec<Problem>) {
     let places = Places::new(text, place);
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -96,7 +97,7 @@ pub fn parse_document(text: &str, place: &dyn Fn(u32, u32) -> Origin) -> (Table,
         };
         Problem::at(&origin, format!("not TOML: {sentence}"))
     };
-    // What comes after the first one in a line follows from it.
+    // Later errors in a line are consequences of the first.
     let mut lines = std::collections::BTreeSet::new();
     let mut first_in_line = |error: &toml::de::Error| {
         lines.insert(text.get(..error.span().map_or(0, |span| span.start)).map(|before| before.matches('\n').count()))
@@ -105,7 +106,7 @@ pub fn parse_document(text: &str, place: &dyn Fn(u32, u32) -> Origin) -> (Table,
     (read, problems)
 }
 
-/// Reads a list or a table from a variable's value or an option, written as JSON or TOML; none when it is neither.
+/// Reads a list or a table from a variable's value or an option, written as JSON or TOML; none if it is neither.
 pub fn parse_inline(text: &str, origin: &Origin) -> Option<Node> {
     if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
         return Some(from_json(json, origin));
@@ -124,7 +125,7 @@ fn from_json(json: serde_json::Value, origin: &Origin) -> Node {
         Json::Array(items) => Value::List(items.into_iter().map(|item| from_json(item, origin)).collect()),
         Json::Object(map) => {
             let entry = |(key, value)| Entry { key, origin: origin.clone(), node: from_json(value, origin) };
-            Value::Table(Table(map.into_iter().map(entry).collect()))
+            Value::Table(map.into_iter().map(entry).collect())
         }
     };
     Node { value, origin: origin.clone() }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_names_the_key_and_a_second_place_the_first() {
+    fn a_syntax_error_names_the_key_and_a_duplicate_its_first_place() {
         for (text, problem) in [
             (
                 "[checks.db]\nwait = \"1s\"\nurl = \"a\"\nwait = \"2s\"\n",

@@ -1,17 +1,17 @@
-//! Keys and names of tables as TOML writes them: a name with a `.` in it stays one name.
+//! Keys and table names in TOML syntax: a name that contains a `.` stays one name.
 
-/// A key, in quotes where TOML wants it so.
+/// A key, in quotes if TOML requires them.
 pub fn written_key(key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if bare { key.to_owned() } else { quoted(key) }
 }
 
-/// A basic string of TOML 1.0, whose escapes JSON's are among.
+/// A basic string of TOML 1.0; all escapes of JSON are valid in it.
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-/// The name of the table or value `key` below the table `path`, as in `checks."db.main"`.
+/// The name of the table or value `key` below the table `path`, for example `checks."db.main"`.
 pub fn dotted(path: &str, key: &str) -> String {
     let key = written_key(key);
     if path.is_empty() { key } else { format!("{path}.{key}") }

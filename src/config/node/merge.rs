@@ -1,16 +1,44 @@
-//! One table laid over another.
+//! Merges one table over another.
 
 use super::{Entry, Node, Table, Value, parse_inline};
 
-/// Keys that say in parts what `url` says at once.
+/// Keys that are parts of a `url`.
 const URL_PARTS: [&str; 13] =
     ["kind", "host", "port", "user", "username", "password", "database", "path", "query", "tls", "sslmode", "check", "variables"];
 
-/// Lays `upper` over `lower`: tables are merged, anything else is replaced; an address given anew replaces the old one whole.
+/// What the entries of a table are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    /// Keys of a section.
+    Keys,
+    /// Variables by name, with `default` among them for a table of further ones.
+    Variables,
+    /// Values by name: a table is one of several forms of a value, and half of one says nothing.
+    Values,
+}
+
+impl Entries {
+    /// What is in the table at `key`; none where it is replaced as a whole.
+    fn below(self, key: &str) -> Option<Self> {
+        match (self, key) {
+            (Self::Keys, "env") => Some(Self::Variables),
+            (Self::Keys, "set" | "conditions" | "options") | (Self::Variables, "default") => Some(Self::Values),
+            (Self::Variables | Self::Values, _) | (Self::Keys, "when") => None,
+            (Self::Keys, _) => Some(Self::Keys),
+        }
+    }
+}
+
+/// Lays `upper` over `lower`: tables are merged, anything else is replaced, and so is an address given anew, a condition, and the table that
+/// says what a variable is.
 pub fn merge(lower: &mut Table, upper: Table) {
-    if upper.get("url").is_some() {
+    lay(lower, upper, Entries::Keys);
+}
+
+fn lay(lower: &mut Table, upper: Table, entries: Entries) {
+    if entries == Entries::Keys && upper.get("url").is_some() {
         lower.retain(|entry| !URL_PARTS.contains(&entry.key.as_str()));
-    } else if upper.get("check").is_some() {
+    } else if entries == Entries::Keys && upper.get("check").is_some() {
         lower.retain(|entry| entry.key != "url" && !URL_PARTS.contains(&entry.key.as_str()));
     }
     for entry in upper {
@@ -25,7 +53,10 @@ pub fn merge(lower: &mut Table, upper: Table) {
             node => node,
         };
         match (&mut present.node.value, node) {
-            (Value::Table(below), Node { value: Value::Table(above), .. }) => merge(below, above),
+            (Value::Table(below), Node { value: Value::Table(above), origin }) => match entries.below(&entry.key) {
+                Some(entries) => lay(below, above, entries),
+                None => *present = Entry { key: entry.key, origin: entry.origin, node: Node { value: Value::Table(above), origin } },
+            },
             (_, node) => *present = Entry { key: entry.key, origin: entry.origin, node },
         }
     }

@@ -1,26 +1,26 @@
-//! Lays differences over what they extend, as deep as that goes.
+//! Merges a preset over the presets that it extends, recursively.
 
 use crate::config::node::merge;
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::preset::parse;
 use crate::config::problem::Problem;
 
-/// How one document begins: what it is a difference to, and what of that goes.
+/// The first keys of a document: the preset that it extends, and the parts that it leaves out.
 #[derive(Default)]
 pub struct Differences {
-    /// The preset below, and where it is named.
+    /// The preset that it extends, and where it is named.
     pub extends: Option<Node>,
-    /// Dotted names of keys and tables of it that are left out.
+    /// Dotted names of the keys and tables that are left out.
     without: Vec<Node>,
 }
 
 impl Differences {
-    /// Takes `extends` and `without` out of a document. What is no string or list is a problem.
+    /// Removes `extends` and `without` from a document. A wrong type is a problem.
     pub fn take(document: &mut Table, problems: &mut Vec<Problem>) -> Self {
         let extends = take(document, "extends").map(|entry| entry.node).filter(|node| {
             let right = matches!(node.value, Value::String(_));
             if !right {
-                problems.push(Problem::at(&node.origin, format!("`extends` is {}; a string is wanted", node.value.kind())));
+                problems.push(Problem::at(&node.origin, format!("`extends` is {}; expected a string", node.value.kind())));
             }
             right
         });
@@ -28,34 +28,34 @@ impl Differences {
             None => Vec::new(),
             Some(Node { value: Value::List(items), .. }) => items,
             Some(Node { value, origin }) => {
-                problems.push(Problem::at(&origin, format!("`without` is {}; a list is wanted, as `[\"a\", \"b\"]`", value.kind())));
+                problems.push(Problem::at(&origin, format!("`without` is {}; expected a list such as `[\"a\", \"b\"]`", value.kind())));
                 Vec::new()
             }
         };
         Self { extends, without }
     }
 
-    /// The name of the preset below.
+    /// The name of the extended preset.
     pub fn name(&self) -> Option<&str> {
         self.extends.as_ref().and_then(|node| if let Value::String(name) = &node.value { Some(name.as_str()) } else { None })
     }
 
-    /// `lower` without what is named; a name of nothing is a problem.
+    /// `lower` without the named parts; a name that does not exist is a problem.
     pub fn leave_out(&self, mut lower: Table, problems: &mut Vec<Problem>) -> Table {
         for Node { value, origin } in &self.without {
             let Value::String(path) = value else {
-                problems.push(Problem::at(origin, format!("`without` holds {}; a string is wanted, as `modes.job`", value.kind())));
+                problems.push(Problem::at(origin, format!("`without` holds {}; expected a string such as `modes.job`", value.kind())));
                 continue;
             };
             if !remove(&mut lower, path) {
-                problems.push(Problem::at(origin, format!("`without` names `{path}`, and nothing of this name lies below")));
+                problems.push(Problem::at(origin, format!("`without` names `{path}`, which does not exist in the extended preset")));
             }
         }
         lower
     }
 }
 
-/// Takes the entry of `key` out of a table.
+/// Removes the entry of `key` from a table.
 pub fn take(table: &mut Table, key: &str) -> Option<Entry> {
     let entry = table.get(key).cloned();
     table.retain(|entry| entry.key != key);
@@ -72,10 +72,10 @@ fn remove(table: &mut Table, path: &str) -> bool {
     }
 }
 
-/// Finds a preset's own name and its text by a name.
+/// Finds the full name and the text of a preset.
 type Find<'f, 'a> = dyn Fn(&str) -> Result<(&'a str, &'a str), String> + 'f;
 
-/// The document `name` of `find`, laid over what it extends; why it cannot be, as a message.
+/// The document `name` of `find`, merged over everything that it extends, or an error message.
 pub(super) fn lay(name: &str, find: &Find<'_, '_>) -> Result<Table, String> {
     let mut names: Vec<&str> = Vec::new();
     let mut documents = Vec::new();
@@ -104,7 +104,7 @@ pub(super) fn lay(name: &str, find: &Find<'_, '_>) -> Result<Table, String> {
     Ok(tree)
 }
 
-/// The first of the problems: a built-in preset has none, and a test holds that.
+/// The first problem; a test ensures that built-in presets have none.
 fn fail_on_problem(problems: &[Problem]) -> Result<(), String> {
     problems.first().map_or(Ok(()), |problem| Err(problem.to_string()))
 }
@@ -158,8 +158,8 @@ mod tests {
         for (name, why) in [
             ("lost", "unknown preset `nobody`"),
             ("one", "the preset `one` extends itself: one -> two -> one"),
-            ("wrong", "line 2 of `portcullis preset wrong`: `without` names `modes.jobs`, and nothing of this name lies below"),
-            ("number", "line 1 of `portcullis preset number`: `extends` is a number; a string is wanted"),
+            ("wrong", "line 2 of `portcullis preset wrong`: `without` names `modes.jobs`, which does not exist in the extended preset"),
+            ("number", "line 1 of `portcullis preset number`: `extends` is a number; expected a string"),
         ] {
             assert_eq!(lay(name, &find).err().as_deref(), Some(why), "{name}");
         }

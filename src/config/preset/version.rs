@@ -1,11 +1,11 @@
-//! Versions of an application as people and files write them, in their order.
+//! Versions of an application, parsed and compared.
 
-/// Three numbers, and whether it comes before the release of these numbers (`-rc1`, `-beta.2`) or is it (or mends it: `-fix1`).
+/// Three numbers, and whether it precedes the release of these numbers (`-rc1`, `-beta.2`) or is the release (or a fix of it: `-fix1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version([u32; 3], bool);
 
 impl Version {
-    /// Reads `1.9.2`, `v0.8.3-fix1`, `1.16.0-rc1`, `2.0.0b2`; what is not written is 0, and a fourth number is passed over.
+    /// Reads `1.9.2`, `v0.8.3-fix1`, `1.16.0-rc1`, `2.0.0b2`; a missing number is 0, and a fourth number is ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let text = text.strip_prefix('v').unwrap_or(text);
@@ -24,7 +24,7 @@ impl Version {
     }
 }
 
-/// The version that `text` begins with, behind blanks, `=` and quotes.
+/// The version at the beginning of `text`, after blanks, `=` and quotes.
 pub fn written(text: &str) -> Option<&str> {
     let text = text.trim_start_matches([' ', '\t', '=', ':', '"', '\'']);
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !".-+_".contains(c)).unwrap_or(text.len());

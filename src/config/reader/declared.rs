@@ -1,4 +1,5 @@
-//! A section as the struct that declares it: read, tell what is wrong, make it a hole, read again, until nothing is wrong.
+//! Reads a section into the struct that declares it. A wrong value is reported and removed, and the section is read again, until nothing is
+//! wrong.
 
 use std::cell::RefCell;
 
@@ -11,29 +12,29 @@ use crate::config::node::{Entry, Node, Table, Value, dotted, parse_inline};
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, suggest};
 
-/// A section with more faults than this is not read to its end, so that no configuration keeps a start busy.
+/// Reading of a section stops after this many errors, so that no configuration can keep a start busy.
 const MOST_FAULTS: usize = 200;
 
 impl Section<'_> {
-    /// Reads the whole section as `T` and refuses keys that `T` has not. What is wrong is told at its place and is a hole afterwards;
-    /// the default of `T` when nothing can be made of it.
+    /// Reads the whole section as `T` and refuses keys that `T` does not have. A wrong value is reported at its place and removed. Returns
+    /// the default of `T` if nothing can be read.
     pub fn declared<T: DeserializeOwned + Default>(&mut self) -> T {
         self.read(false).unwrap_or_default()
     }
 
-    /// Notes for `plan` what this section comes to. Of a section that is read for its form alone nothing is noted.
+    /// Records the effective values of this section for `plan`; nothing if only the form of the section is checked.
     pub fn note(&self, declared: &impl Serialize) {
         self.note_with(declared, declared);
     }
 
-    /// The same where only the defaults of some keys are worth telling: those of a target are many, and of its kind are few.
+    /// The same, but records only the defaults of some keys: a target has many keys, of which its kind uses few.
     pub fn note_with(&self, declared: &impl Serialize, defaults: &impl Serialize) {
         if let Some(effective) = self.context.effective.as_ref().filter(|_| self.depth == Depth::Whole) {
             effective.borrow_mut().add(&self.path, (declared, defaults), &self.table, self.context.environment);
         }
     }
 
-    /// Reads the keys of `T` and passes over all others.
+    /// Reads the keys of `T` and ignores all others.
     pub fn part<T: DeserializeOwned + Default>(&mut self) -> T {
         self.read(true).unwrap_or_default()
     }
@@ -63,7 +64,7 @@ impl Section<'_> {
         }
     }
 
-    /// What was passed over for its variable comes back into `open`, to stand in the table again afterwards.
+    /// Values that were skipped because of their variable are returned in `open`, to be put back into the table afterwards.
     fn until_right<T: DeserializeOwned>(&self, node: &mut Node, part: bool, open: &mut Vec<(Vec<PathSegment>, Node)>) -> Option<T> {
         for _ in 0..MOST_FAULTS {
             let keys = RefCell::default();
@@ -76,7 +77,8 @@ impl Section<'_> {
         None
     }
 
-    /// Tells a fault and takes it away; none when nothing is left to read then. Apart from the loop to be compiled once for all types.
+    /// Reports an error and removes the value; none if nothing is left to read. Separate from the loop, so that it is compiled once for all
+    /// types.
     fn mend(&self, node: &mut Node, fault: Fault, open: &mut Vec<(Vec<PathSegment>, Node)>) -> Option<()> {
         let Fault { path, kind } = fault;
         let culprit = at_mut(node, &path)?;
@@ -111,7 +113,7 @@ impl Section<'_> {
         Some(())
     }
 
-    /// Says what is wrong with the value at `path`.
+    /// Reports what is wrong with the value at `path`.
     fn report(&self, culprit: &Node, path: &[PathSegment], sentence: &str) {
         let shown = match &culprit.value {
             Value::String(text) => self.context.shown(text, &culprit.origin),
@@ -124,7 +126,7 @@ impl Section<'_> {
         self.context.problem(Problem::at(&culprit.origin, format!("{}{from}{space}{sentence}", self.named(path))));
     }
 
-    /// A value as messages name it: `key` and its section, or the section itself.
+    /// The name of a value in messages: `key` and its section, or the section itself.
     fn named(&self, path: &[PathSegment]) -> String {
         match path.iter().rposition(|step| matches!(step, PathSegment::Key(_))) {
             None => format!("[{}]", self.path),
@@ -148,20 +150,20 @@ impl Context<'_> {
     /// The keys that `T` declares.
     pub fn keys_of<T: DeserializeOwned>(&self) -> Vec<&'static str> {
         let (keys, node) = (RefCell::default(), Node { value: Value::Table(Table::default()), origin: Origin::Variable("".into()) });
-        // An empty table has nothing that could be wrong.
+        // An empty table cannot be wrong.
         let _ = T::deserialize(Reader { node: &node, context: self, depth: Depth::Syntax, group: Some(&keys) });
         keys.into_inner()
     }
 
-    /// Notes for `plan` one entry of the section `path`, whose entries are read each in an environment of its own.
+    /// Records one entry of the section `path` for `plan`; each of its entries is read in its own environment.
     pub fn note_entry(&self, path: &str, entry: &Entry, depth: Depth) {
-        // A variant is one of a list, which is no section.
+        // A variant is an item of a list, which is not a section.
         if let Some(effective) = self.effective.as_ref().filter(|_| depth == Depth::Whole && !path.contains(".variants")) {
             effective.borrow_mut().add_entry(path, entry, self.environment);
         }
     }
 
-    /// Tells each key of a table that is none of `known`. Where the file is no TOML somewhere, keys may stand in the wrong table.
+    /// Reports each key of a table that is not in `known`. After a TOML syntax error keys may be in the wrong table.
     pub(super) fn refuse_unknown(&self, table: &Table, path: &str, known: &[&'static str]) {
         if self.is_garbled() {
             return;
@@ -172,7 +174,7 @@ impl Context<'_> {
         }
     }
 
-    /// A text as it may be printed.
+    /// The printable form of a text.
     fn shown(&self, text: &str, origin: &Origin) -> String {
         let quiet = Context::new(self.environment);
         let node = Node { value: Value::String(text.to_owned()), origin: origin.clone() };
@@ -256,37 +258,40 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_says_where_and_what_is_wanted() {
+    fn every_problem_names_its_place_and_what_is_expected() {
         for (line, problem) in [
             ("waits = '1s'", "p.toml:2:1: unknown key `waits` in [s]; did you mean `wait`?"),
-            ("wait = 5", "p.toml:2:8: `wait` in [s] is a bare number; write it with its unit, as `60s` or `500ms`"),
-            ("wait = '5'", "p.toml:2:8: `wait` in [s] is the bare number `5`; write it with its unit, as `60s` or `500ms`"),
+            ("wait = 5", "p.toml:2:8: `wait` in [s] is a bare number; write it with its unit, such as `60s` or `500ms`"),
+            ("wait = '5'", "p.toml:2:8: `wait` in [s] is the bare number `5`; write it with its unit, such as `60s` or `500ms`"),
             ("wait = '2h'", "p.toml:2:8: `wait` in [s] is `2h`; from 0s to 1h is possible"),
-            ("wait = 'soon'", "p.toml:2:8: `wait` in [s] is `soon`, not a duration as `60s`, `500ms` or `30m`"),
-            ("wait = '${SECRET_WAIT}'", "p.toml:2:8: `wait` in [s], from SECRET_WAIT, is `***`, not a duration as `60s`, `500ms` or `30m`"),
+            ("wait = 'soon'", "p.toml:2:8: `wait` in [s] is `soon`, not a duration such as `60s`, `500ms` or `30m`"),
+            (
+                "wait = '${SECRET_WAIT}'",
+                "p.toml:2:8: `wait` in [s], from SECRET_WAIT, is `***`, not a duration such as `60s`, `500ms` or `30m`",
+            ),
             ("wait = '${UNSET}'", "p.toml:2:8: `wait` in [s]: UNSET is not set; set it, or give a default: `${UNSET:-…}`"),
-            ("wait = []", "p.toml:2:8: `wait` in [s] is a list; a string is wanted"),
-            ("count = 0", "p.toml:2:9: `count` in [s] is `0`; a whole number from 1 to 9 is wanted"),
-            ("count = 'x'", "p.toml:2:9: `count` in [s] is `x`; a whole number from 1 to 9 is wanted"),
-            ("count = 1.5", "p.toml:2:9: `count` in [s] is `1.5`; a whole number from 1 to 9 is wanted"),
-            ("count = true", "p.toml:2:9: `count` in [s] is a boolean; a number is wanted"),
-            ("flag = 'tru'", "p.toml:2:8: `flag` in [s] is `tru`; `true` or `false` is wanted"),
-            ("flag = '${MY_FLAG}'", "p.toml:2:8: `flag` in [s], from MY_FLAG, is `maybe\\r`; `true` or `false` is wanted"),
-            ("flag = 1", "p.toml:2:8: `flag` in [s] is a number; `true` or `false` is wanted"),
-            ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; one of `able`, `b` is wanted"),
-            ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel` (did you mean `able`?); one of `able`, `b` is wanted"),
-            ("word = 1", "p.toml:2:8: `word` in [s] is a number; one of `able`, `b` is wanted"),
-            ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list is wanted, as `[\"a\", \"b\"]`"),
-            ("list = ['a', 1]", "p.toml:2:14: an item of `list` in [s] is a number; a string is wanted"),
-            ("one = 1", "p.toml:2:7: `one` in [s] is a number; a string is wanted"),
-            ("port = 70000", "p.toml:2:8: `port` in [s] is `70000`; a whole number from 1 to 65535 is wanted"),
-            ("text = 1979-05-27", "p.toml:2:8: `text` in [s] is a date; a string is wanted"),
+            ("wait = []", "p.toml:2:8: `wait` in [s] is a list; expected a string"),
+            ("count = 0", "p.toml:2:9: `count` in [s] is `0`; expected a whole number from 1 to 9"),
+            ("count = 'x'", "p.toml:2:9: `count` in [s] is `x`; expected a whole number from 1 to 9"),
+            ("count = 1.5", "p.toml:2:9: `count` in [s] is `1.5`; expected a whole number from 1 to 9"),
+            ("count = true", "p.toml:2:9: `count` in [s] is a boolean; expected a number"),
+            ("flag = 'tru'", "p.toml:2:8: `flag` in [s] is `tru`; expected `true` or `false`"),
+            ("flag = '${MY_FLAG}'", "p.toml:2:8: `flag` in [s], from MY_FLAG, is `maybe\\r`; expected `true` or `false`"),
+            ("flag = 1", "p.toml:2:8: `flag` in [s] is a number; expected `true` or `false`"),
+            ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; expected one of `able`, `b`"),
+            ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel` (did you mean `able`?); expected one of `able`, `b`"),
+            ("word = 1", "p.toml:2:8: `word` in [s] is a number; expected one of `able`, `b`"),
+            ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; expected a list such as `[\"a\", \"b\"]`"),
+            ("list = ['a', 1]", "p.toml:2:14: an item of `list` in [s] is a number; expected a string"),
+            ("one = 1", "p.toml:2:7: `one` in [s] is a number; expected a string"),
+            ("port = 70000", "p.toml:2:8: `port` in [s] is `70000`; expected a whole number from 1 to 65535"),
+            ("text = 1979-05-27", "p.toml:2:8: `text` in [s] is a date; expected a string"),
             ("text = '${UNSET'", "p.toml:2:8: `text` in [s]: a `${` without its `}`"),
-            ("scalar = []", "p.toml:2:10: `scalar` in [s] is a list; a string is wanted"),
-            ("inner = 1", "p.toml:2:9: `inner` in [s] is a number; a table is wanted, as `{ key = \"value\" }`"),
+            ("scalar = []", "p.toml:2:10: `scalar` in [s] is a list; expected a string"),
+            ("inner = 1", "p.toml:2:9: `inner` in [s] is a number; expected a table such as `{ key = \"value\" }`"),
             ("inner = { dep = 1 }", "p.toml:2:11: unknown key `dep` in [s.inner]; did you mean `deep`?"),
-            ("inner = { deep = 10 }", "p.toml:2:18: `deep` in [s.inner] is `10`; a whole number from 0 to 9 is wanted"),
-            ("named = { a = 10 }", "p.toml:2:15: `a` in [s.named] is `10`; a whole number from 0 to 9 is wanted"),
+            ("inner = { deep = 10 }", "p.toml:2:18: `deep` in [s.inner] is `10`; expected a whole number from 0 to 9"),
+            ("named = { a = 10 }", "p.toml:2:15: `a` in [s.named] is `10`; expected a whole number from 0 to 9"),
         ] {
             assert_eq!(read::<Sample>(&format!("[s]\n{line}\n"), Depth::Whole, |_, _| ()), [problem], "{line}");
         }
@@ -306,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_together_and_each_is_a_hole_afterwards() {
+    fn faults_are_reported_together_and_each_leaves_a_hole() {
         let toml = "[s]\nwait = 5\nwaits = 1\ncount = '${UNSET}${OTHER}'\nlist = [1, 'a', 2]\n";
         let found = read::<Sample>(toml, Depth::Whole, |some, section| {
             assert_eq!(some.list.len(), 1);

@@ -1,7 +1,6 @@
-//! serde over the tree of what was written: a declaration says types, words and ranges; this says places, variables and unknown keys.
-//!
-//! `flatten`, `tag` and `untagged` of serde buffer what they read, so that a value's place is lost: they may not be used for reading.
-//! Keys that several elements share are a [`union!`](crate::union) instead.
+//! serde over the configuration tree. The declaration provides types, words and ranges; this module provides places, variables and unknown keys. Do
+//! not use `flatten`, `tag` and `untagged` of serde for reading: they buffer the values and lose their places. Keys that several elements share are a
+//! [`union!`](crate::union) instead.
 
 #![allow(clippy::unnecessary_box_returns, reason = "a fault is passed on boxed by every key of every section, which is smaller code")]
 
@@ -20,28 +19,28 @@ use access::{Entries, Groups, Items};
 pub(super) use fault::{Fault, FaultKind, PathSegment};
 use fault::{listed, named};
 
-/// Stands in a type's sentence for the value: the reader puts its masked form there, so no type ever prints what it was given.
+/// A placeholder for the value in the error message of a type: the reader inserts the masked value, so no type prints a value itself.
 pub const SHOWN: char = '\u{1}';
 
-/// Names of newtypes that are read in a way of their own.
+/// Names of newtypes that are read in a special way.
 pub mod own_way {
     /// A text with its pieces: see [`Text`](crate::config::interpolate::Text).
     pub const TEXT: &str = "portcullis::Text";
-    /// A text for which a number or a boolean may stand.
+    /// A text that may be written as a number or a boolean.
     pub const SCALAR: &str = "portcullis::Scalar";
     /// None for an empty text.
     pub const MAYBE: &str = "portcullis::Maybe";
-    /// One item, for which a list of them may stand.
+    /// One item, or a list of items.
     pub const ONE_OR_MORE: &str = "portcullis::OneOrMore";
 }
 
-/// A value under reading.
+/// A value that is being read.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     pub(super) node: &'a Node,
     pub(super) context: &'a Context<'a>,
     pub(super) depth: Depth,
-    /// The keys that the groups of a union have asked for so far; none outside of one.
+    /// The keys that the groups of a union have requested so far; none outside of a union.
     pub(super) group: Option<&'a RefCell<Vec<&'static str>>>,
 }
 
@@ -64,14 +63,14 @@ impl<'a> Reader<'a> {
         Err(Fault::new(FaultKind::Messages(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
     }
 
-    /// What to say where `what` is wanted and something else was written.
+    /// The message if `what` is expected and something else was written.
     fn wants(&self, what: &str) -> Box<Fault> {
         self.wants_as(what, "")
     }
 
-    /// The same with an example of it. The text of a variable may be one in writing.
+    /// The same with an example. The text of a variable may contain the value in TOML syntax.
     fn wants_as(&self, what: &str, example: &str) -> Box<Fault> {
-        let why = format!("is {}; {what} is wanted{example}", self.node.value.kind());
+        let why = format!("is {}; expected {what}{example}", self.node.value.kind());
         match &self.node.value {
             Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(FaultKind::Unfold(why)),
             Value::Hole => Fault::new(FaultKind::Open),
@@ -82,11 +81,11 @@ impl<'a> Reader<'a> {
     fn table(&self) -> Result<&'a Table, Box<Fault>> {
         match &self.node.value {
             Value::Table(table) => Ok(table),
-            _ => Err(self.wants_as("a table", ", as `{ key = \"value\" }`")),
+            _ => Err(self.wants_as("a table", " such as `{ key = \"value\" }`")),
         }
     }
 
-    /// Which of several words is written.
+    /// Which of several words was written.
     fn word(&self, words: &'static [&'static str]) -> Result<&'static str, Box<Fault>> {
         let Value::String(text) = &self.node.value else {
             return Err(self.wants(&format!("one of {}", listed(words))));
@@ -96,10 +95,10 @@ impl<'a> Reader<'a> {
             return Ok(word);
         }
         let near = nearest(&text, words.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-        Err(Fault::message(format!("is `{SHOWN}`{near}; one of {} is wanted", listed(words))))
+        Err(Fault::message(format!("is `{SHOWN}`{near}; expected one of {}", listed(words))))
     }
 
-    /// A text piece by piece: each is its value, its shown form, and a word where a variable gave it.
+    /// A text in pieces: each has its value, its printable form, and a marker if a variable gave it.
     fn pieces<'de, V: Visitor<'de>>(text: &Text, visitor: V) -> Result<V::Value, Box<Fault>> {
         let piece = |piece: &crate::config::interpolate::Piece| {
             let by = if piece.interpolated { "variable" } else { "" };
@@ -130,7 +129,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         match &self.node.value {
             Value::String(text) => {
                 let flag = truth(&self.text(text)?.value());
-                visitor.visit_bool(flag.ok_or_else(|| Fault::message(format!("is `{SHOWN}`; `true` or `false` is wanted")))?)
+                visitor.visit_bool(flag.ok_or_else(|| Fault::message(format!("is `{SHOWN}`; expected `true` or `false`")))?)
             }
             Value::Boolean(flag) => visitor.visit_bool(*flag),
             _ => Err(self.wants("`true` or `false`")),
@@ -148,7 +147,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             (own_way::SCALAR, Value::Boolean(flag)) => Self::pieces(&Text::literal(flag.to_string()), visitor),
             (own_way::TEXT | own_way::SCALAR, _) => Err(self.wants("a string")),
             (own_way::MAYBE, Value::String(text)) if self.text(text)?.is_empty() => visitor.visit_none(),
-            // `[::]:8051` begins like a list and is none: what cannot be unfolded is one item.
+            // `[::]:8051` begins like a list but is not one: a text that cannot be parsed as a list is one item.
             (own_way::ONE_OR_MORE, Value::String(text)) if self.node.origin.verbatim() && unfolds(text, self.node) => {
                 visitor.visit_newtype_struct(self)
             }
@@ -161,7 +160,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         match &self.node.value {
             Value::List(items) => visitor.visit_seq(Items::new(self, items)),
-            _ => Err(self.wants_as("a list", ", as `[\"a\", \"b\"]`")),
+            _ => Err(self.wants_as("a list", " such as `[\"a\", \"b\"]`")),
         }
     }
 
@@ -169,7 +168,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_map(Entries::new(self, self.table()?, None))
     }
 
-    /// Of a union a struct takes its own keys; alone it refuses all others, whether or not it derives `deny_unknown_fields`.
+    /// In a union a struct reads only its own keys; alone it refuses all other keys, whether or not it derives `deny_unknown_fields`.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -184,7 +183,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_map(Entries::new(self, table, Some(keys)))
     }
 
-    /// A tuple over a table is the union of its members' keys, with places and with unknown keys refused.
+    /// A tuple over a table is the union of the keys of its members; places are kept and unknown keys refused.
     fn deserialize_tuple<V: Visitor<'de>>(self, members: usize, visitor: V) -> Result<V::Value, Box<Fault>> {
         let table = self.table()?;
         let own = RefCell::default();
@@ -206,7 +205,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_enum(self.word(words)?.into_deserializer())
     }
 
-    /// What is read by itself, at a depth of its own.
+    /// A part that is read separately, at its own depth.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         visitor.visit_unit()
     }

@@ -1,4 +1,4 @@
-//! What is wrong so far, and what says nothing because of it: every fault is told once, at its cause.
+//! Collects the errors of a reading and suppresses their consequences: every error is reported once, at its cause.
 
 use std::cell::{Cell, RefCell};
 
@@ -13,16 +13,25 @@ use crate::config::problem::Problem;
 #[derive(Default)]
 pub(super) struct Faults {
     pub(super) problems: RefCell<Vec<Problem>>,
-    /// Whether a part of what was written could not be read at all, so that nothing can be said to be missing.
+    /// Whether a part could not be read at all; then nothing is reported as missing.
     incomplete: Cell<bool>,
-    /// Whether the file is no TOML somewhere, so that keys may stand in the wrong table.
+    /// Whether the file has a TOML syntax error, so that keys may be in the wrong table.
     garbled: Cell<bool>,
     checks: Cell<bool>,
     modules: Cell<bool>,
 }
 
+impl Faults {
+    /// What is known of the whole, for who reads a part of it: no problem yet, and what says nothing.
+    pub(super) fn of_part(&self) -> Self {
+        let Self { incomplete, garbled, checks, modules, .. } = self;
+        let [incomplete, garbled, checks, modules] = [incomplete, garbled, checks, modules].map(Cell::clone);
+        Self { problems: RefCell::default(), incomplete, garbled, checks, modules }
+    }
+}
+
 impl Context<'_> {
-    /// Adds a problem. What is merely missing is none where not everything could be read.
+    /// Adds a problem. A missing value is not a problem if not everything could be read.
     pub fn problem(&self, problem: Problem) {
         if self.faults.incomplete.get() && problem.origin.is_none() {
             return;
@@ -31,7 +40,7 @@ impl Context<'_> {
         self.faults.problems.borrow_mut().push(Problem { origin, ..problem });
     }
 
-    /// Adds what keeps a layer of the configuration from being read: what would be missing then says nothing.
+    /// Adds an error that prevents a layer from being read; missing values are then not reported.
     pub fn unreadable(&self, problems: Vec<Problem>) {
         for problem in problems {
             self.faults.incomplete.set(true);
@@ -40,47 +49,47 @@ impl Context<'_> {
         }
     }
 
-    /// How many faults were told so far: more afterwards say that what was read is wrong.
+    /// The number of errors so far: if it has grown after a read, that part has errors.
     pub fn faults_so_far(&self) -> usize {
         self.faults.problems.borrow().len()
     }
 
-    /// Whether the configuration refuses this start.
+    /// Whether a refusal applies to this start.
     pub fn is_refused(&self) -> bool {
         self.faults.problems.borrow().iter().any(|problem| problem.refusal.is_some())
     }
 
-    /// Whether nothing is wrong so far.
+    /// Whether there are no errors so far.
     pub fn is_clean(&self) -> bool {
         self.faults.problems.borrow().is_empty()
     }
 
-    /// Whether everything that was written could be read, so that what is not there is missing.
+    /// Whether everything could be read, so that an absent value is really missing.
     pub fn is_complete(&self) -> bool {
         !self.faults.incomplete.get()
     }
 
-    /// Whether keys may stand in another table than the one that was meant.
+    /// Whether keys may be in the wrong table.
     pub(super) fn is_garbled(&self) -> bool {
         self.faults.garbled.get()
     }
 
-    /// Does `read`, and notes whether it found something wrong with checks.
+    /// Calls `read`, and records whether it found errors in checks.
     pub fn reading_checks<T>(&self, read: impl FnOnce() -> T) -> T {
         self.noting(&self.faults.checks, read)
     }
 
-    /// Does `read`, and notes whether it found something wrong with modules.
+    /// Calls `read`, and records whether it found errors in modules.
     pub fn reading_modules<T>(&self, read: impl FnOnce() -> T) -> T {
         self.noting(&self.faults.modules, read)
     }
 
-    /// Whether every check is as it was written; else what is looked for among them may be one of those that are wrong.
+    /// Whether no check has errors; otherwise a check that is not found may be one of the wrong ones.
     pub fn checks_are_right(&self) -> bool {
         self.is_complete() && !self.faults.checks.get()
     }
 
-    /// The same of the modules.
+    /// The same for modules.
     pub fn modules_are_right(&self) -> bool {
         self.is_complete() && !self.faults.modules.get()
     }
@@ -95,7 +104,7 @@ impl Context<'_> {
 }
 
 impl Section<'_> {
-    /// Says what is wrong with `key`, or with the whole section when it was not written.
+    /// Reports what is wrong with `key`, or with the whole section if `key` was not written.
     pub fn problem(&self, key: &str, text: impl AsRef<str>) {
         if self.is_broken(key) || (!self.has(key) && !self.context.is_complete()) {
             return;
@@ -111,7 +120,7 @@ impl Section<'_> {
 }
 
 impl Section<'_> {
-    /// As [`problem`](Self::problem); nothing reads `key` afterwards, and nothing more is said of it.
+    /// Like [`problem`](Self::problem); `key` is then no longer read or reported.
     pub fn refuse(&mut self, key: &str, text: impl AsRef<str>) {
         self.problem(key, text);
         if let Some(entry) = self.table.get_mut(key) {
@@ -121,10 +130,10 @@ impl Section<'_> {
 }
 
 impl Context<'_> {
-    /// The set variables that a value is made of, as a part of a sentence: who reads the file does not see what they hold.
+    /// The variables in a value, as a part of a sentence, because their values are not visible in the file.
     pub(super) fn variables_in(&self, node: &Node) -> String {
         let Value::String(text) = &node.value else { return String::new() };
-        // Those of a preset's line are named in place of it.
+        // For a line of a preset, its variables are named instead of the line.
         if node.origin.verbatim() || matches!(node.origin, Origin::Preset { .. }) {
             return String::new();
         }

@@ -1,4 +1,4 @@
-//! The conditions of `[conditions]`: written once, asked when they are needed first.
+//! The conditions of `[conditions]`: each is evaluated when it is first needed.
 
 use super::Context;
 use crate::config::node::Node;
@@ -6,14 +6,14 @@ use crate::config::node::Node;
 /// A condition with a name.
 #[derive(Clone)]
 pub enum NamedCondition {
-    /// It stands here.
+    /// It is written here.
     Written(Node),
-    /// It is being asked, so that it cannot name itself.
+    /// It is being evaluated, so it cannot refer to itself.
     Evaluating,
 }
 
 impl Context<'_> {
-    /// Notes where a condition stands, or that it is being asked.
+    /// Records where a condition is written, or that it is being evaluated.
     pub fn name_condition(&self, name: &str, condition: NamedCondition) {
         self.named.borrow_mut().insert(name.to_owned(), condition);
     }
@@ -23,7 +23,7 @@ impl Context<'_> {
         self.named.borrow().get(name).cloned()
     }
 
-    /// The names that there are.
+    /// All names.
     pub fn condition_names(&self) -> Vec<String> {
         self.named.borrow().keys().cloned().collect()
     }

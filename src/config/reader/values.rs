@@ -1,10 +1,10 @@
-//! The parts of a section that are read by themselves.
+//! The parts of a section that are read separately.
 
 use super::{Depth, Section};
 use crate::config::interpolate::Text;
 use crate::config::node::Node;
 
-/// What a text says of a truth, in any case; none where it says neither. Every boolean that may come from a variable is read by this.
+/// A text as a boolean, in any case; none if it is neither. Every boolean that may come from a variable is read by this function.
 pub fn truth(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),

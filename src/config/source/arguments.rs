@@ -1,4 +1,4 @@
-//! What a start was given beside its variables: arguments, and the answers of conditions that are asked once.
+//! The input of a start besides its variables: arguments, and the results of named conditions.
 
 use std::sync::PoisonError;
 
@@ -11,7 +11,7 @@ impl Environment {
         Self { arguments, ..self.clone() }
     }
 
-    /// The same with these variables above all others.
+    /// The same with these variables, which override all others.
     #[must_use]
     pub fn with_variables(&self, variables: &[(String, String)]) -> Self {
         let mut all = self.clone();
@@ -19,23 +19,23 @@ impl Environment {
         all
     }
 
-    /// What follows the options of portcullis, as far as nothing has taken it.
+    /// The arguments after the options of portcullis that no rule or option has used.
     pub fn arguments(&self) -> &[String] {
         &self.arguments
     }
 
-    /// The argument of this number: from 1, or from the last one by -1; none where there is none.
+    /// The argument of this number: from 1, or from -1 for the last; none if it does not exist.
     pub fn argument(&self, number: i64) -> Option<&str> {
         let index = if number < 0 { i64::try_from(self.arguments.len()).ok()? + number } else { number - 1 };
         self.arguments.get(usize::try_from(index).ok()?).map(String::as_str)
     }
 
-    /// What the condition of this name came to in this start; none where it was not asked yet.
+    /// The result of the condition of this name in this start; none if it was not evaluated yet.
     pub fn answer(&self, condition: &str) -> Option<bool> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(condition).copied()
     }
 
-    /// Notes what it came to.
+    /// Records the result.
     pub fn note_answer(&self, condition: &str, holds: bool) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(condition.to_owned(), holds);
     }

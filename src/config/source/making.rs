@@ -1,18 +1,19 @@
-//! What the configuration makes of its variables: values that stand above those of the process, and who makes what has to be made.
+//! Variables that the configuration sets: values that override those of the process, and how generated values are created.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Environment, Found};
 
 /// Runs the commands whose output becomes a variable.
 pub trait CommandRunner: Send + Sync {
-    /// What `argv` writes to its standard output within that time, in an environment of these variables.
+    /// The standard output of `argv` within that time, in an environment of these variables.
     ///
     /// # Errors
-    /// What failed, and why, as the end of a sentence about the command.
+    /// The reason, as the end of a sentence about the command.
     fn output(&self, argv: &[String], variables: &BTreeMap<OsString, OsString>, within: Duration) -> Result<String, String>;
 }
 
@@ -20,24 +21,24 @@ pub trait CommandRunner: Send + Sync {
 #[derive(Clone)]
 pub(super) struct Set {
     pub(super) found: Option<Found>,
-    /// Whether its value is not known here, because nobody makes it.
+    /// Whether its value is not known here, because it is not generated.
     pub(super) unknown: bool,
 }
 
 impl Environment {
-    /// The same with somebody who makes what has to be made: `run` alone has one.
+    /// The same with a maker that generates values and runs commands: only `run` has one.
     #[must_use]
     pub fn with_command_runner(self, command_runner: std::sync::Arc<dyn CommandRunner>) -> Self {
         Self { command_runner: Some(command_runner), ..self }
     }
 
-    /// The same for who reads the configuration again: what was made stays, and nothing is made.
+    /// The same for a reload: existing values are kept, and nothing new is generated.
     #[must_use]
     pub fn recalling(self) -> Self {
         Self { command_runner: None, ..self }
     }
 
-    /// What was made under this name before, else what `make` makes now; none where nobody may make anything.
+    /// The value that was generated under this name before, else the result of `make`; none if nothing may be generated.
     pub fn made(&self, name: &str, make: impl FnOnce(&dyn CommandRunner) -> Result<String, String>) -> Option<Result<String, String>> {
         let known = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = known().get(name) {
@@ -50,17 +51,27 @@ impl Environment {
         Some(value)
     }
 
-    /// Sets `name` for everything that is read after this; `secret` where no part of the value may be shown.
+    /// Notes the signal that came while something was asked, and ends the start.
+    pub fn note_stop(&self, number: i32) {
+        self.stopped.store(number, Ordering::Release);
+    }
+
+    /// That signal; none where none came.
+    pub fn stopped_by(&self) -> Option<i32> {
+        Some(self.stopped.load(Ordering::Acquire)).filter(|number| *number > 0)
+    }
+
+    /// Sets `name` for everything that is read after this; `secret` if no part of the value may be shown.
     pub fn set(&mut self, name: &str, value: &str, secret: bool) {
         self.put(name, Some(Found { value: value.to_owned(), secret }), false);
     }
 
-    /// Sets `name` to what nobody knows here, with `value` in its place.
+    /// Sets `name` to a value that is not known here, with `value` as its placeholder.
     pub fn set_unknown(&mut self, name: &str, value: &str) {
         self.put(name, Some(Found { value: value.to_owned(), secret: false }), true);
     }
 
-    /// Takes `name` away for everything that is read after this.
+    /// Removes `name` for everything that is read after this.
     pub fn unset(&mut self, name: &str) {
         self.put(name, None, false);
     }

@@ -1,14 +1,14 @@
-//! How many processors the cgroups of this process grant: version 1 and 2, beside each other too, each with all that lies above it.
+//! How many processors the cgroups of this process grant: version 1, version 2 or both, each including all parent cgroups.
 
 use std::fs::read_to_string;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-/// A hierarchy of cgroups that bounds processor time.
+/// A cgroup hierarchy that limits processor time.
 struct Hierarchy {
     /// Where it is mounted.
     mount: PathBuf,
-    /// Which cgroup of it is mounted there: in a container without a cgroup namespace not the topmost.
+    /// The cgroup that is mounted there: not the topmost in a container without a cgroup namespace.
     root: PathBuf,
     version: Version,
 }
@@ -19,8 +19,8 @@ enum Version {
     Two,
 }
 
-/// The processors that the cgroups below `root` grant, `/` but for tests, rounded up: at least 1, and never more than `allowed`, which are
-/// those that the affinity and the cpuset leave (sched_getaffinity(2)).
+/// The number of processors that the cgroups below `root` (`/` except in tests) grant, rounded up: at least 1, and never more than `allowed`, which
+/// is what affinity and cpuset allow (sched_getaffinity(2)).
 pub(super) fn granted(root: &Path, allowed: usize) -> usize {
     let read = |path: &str| read_to_string(root.join(path)).unwrap_or_default();
     let (mounts, own) = (read("proc/self/mountinfo"), read("proc/self/cgroup"));
@@ -28,7 +28,7 @@ pub(super) fn granted(root: &Path, allowed: usize) -> usize {
     quotas.fold(allowed, usize::min).max(1)
 }
 
-/// The hierarchy that a line of mountinfo names (proc_pid_mountinfo(5)); none where it is about something else.
+/// The hierarchy that a line of mountinfo describes (proc_pid_mountinfo(5)); none for any other line.
 fn hierarchy(line: &str) -> Option<Hierarchy> {
     let (mount, kind) = line.split_once(" - ")?;
     let mut kind = kind.split(' ');
@@ -57,7 +57,7 @@ fn unescaped(text: &str) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-/// The least that our cgroup in this hierarchy and those above it grant; none where none of them has a limit.
+/// The lowest limit of our cgroup in this hierarchy and its parents; none if none of them has a limit.
 fn least(root: &Path, hierarchy: &Hierarchy, own: &str) -> Option<usize> {
     let path = own.lines().find_map(|line| {
         // The number of the hierarchy, its controllers, and our cgroup in it (cgroups(7)).
@@ -69,7 +69,7 @@ fn least(root: &Path, hierarchy: &Hierarchy, own: &str) -> Option<usize> {
         };
         is_it.then_some(path)
     })?;
-    // Seen from another namespace it may be `/..`, or none of those that are mounted here: then the topmost one that we see bounds us.
+    // In another namespace it may be `/..`, or not be mounted here: then the topmost visible cgroup is the limit.
     let below = Path::new(path).strip_prefix(&hierarchy.root).unwrap_or(Path::new(""));
     let below = if below.components().all(|part| matches!(part, Component::Normal(_))) { below } else { Path::new("") };
     let mount = root.join(hierarchy.mount.strip_prefix("/").unwrap_or(&hierarchy.mount));
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// A root of its own, gone when dropped.
+    /// A temporary root directory, removed on drop.
     struct Root(PathBuf);
 
     impl Root {
@@ -133,7 +133,7 @@ mod tests {
 36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:14 - cgroup cgroup rw,cpu,cpuacct\n\
 42 31 0:41 / /sys/fs/cgroup/unified rw,relatime shared:20 - cgroup2 cgroup2 rw,nsdelegate\n";
 
-    /// What it is, its files, and the processors of eight that it grants.
+    /// The case, its files, and how many of eight processors it grants.
     type Layout = (&'static str, &'static [(&'static str, &'static str)], usize);
 
     const LAYOUTS: &[Layout] = &[

@@ -1,4 +1,4 @@
-//! Permissions of a file as `chmod(1)` takes them, octal or symbolic, and what they make of those that a file has.
+//! Permissions of a file in the form of `chmod(1)`, octal or symbolic, and how they change existing permissions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +11,10 @@ use crate::config::reader::SHOWN;
 
 /// Every bit that `chmod(2)` knows.
 const ALL: u32 = 0o7777;
-/// Set-user-ID and set-group-ID, which a directory keeps unless they are mentioned, as GNU's chmod has it.
+/// Set-user-ID and set-group-ID, which a directory keeps unless they are mentioned, as with GNU's chmod.
 const SET_IDS: u32 = 0o6000;
 
-/// Permissions: what to change of those that are there.
+/// Changes to existing permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileMode {
     written: String,
@@ -24,7 +24,7 @@ pub struct FileMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Change {
     operator: u8,
-    /// The bits of those who are meant; 0: everybody, but for what the umask takes.
+    /// The bits of the classes that are named; 0 for all, limited by the umask.
     affected: u32,
     value: Value,
     /// The bits that were written out.
@@ -34,14 +34,14 @@ struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
     Bits(u32),
-    /// These bits, and to execute where it is a directory or somebody may execute it.
+    /// These bits, and execute if it is a directory or is already executable for anyone.
     BitsAndX(u32),
-    /// What the user, the group or others have, by their mask.
+    /// The bits of the user, the group or others, by their mask.
     CopyOf(u32),
 }
 
 impl FileMode {
-    /// Reads `0640`, `u+rwX,g-w` or `a=r`; none where it is neither.
+    /// Parses `0640`, `u+rwX,g-w` or `a=r`; none for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let written = text.trim();
         let octal = !written.is_empty() && written.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
@@ -56,7 +56,7 @@ impl FileMode {
         Some(Self { written: written.to_owned(), changes })
     }
 
-    /// What a file that has `old` gets; `umask` counts where a clause names nobody.
+    /// The new permissions of a file that has `old`; `umask` applies to clauses that name no class.
     pub fn applied(&self, old: u32, is_directory: bool, umask: u32) -> u32 {
         self.changes.iter().fold(old & ALL, |mode, change| change.applied(mode, is_directory, umask))
     }
@@ -79,7 +79,7 @@ impl Change {
     }
 }
 
-/// One clause of a symbolic mode: whom it concerns, then one change or several.
+/// One clause of a symbolic mode: the classes, then one or more changes.
 fn clause(text: &str) -> Option<Vec<Change>> {
     let start = text.find(['+', '-', '='])?;
     let mut affected = 0;
@@ -145,7 +145,7 @@ impl Visitor<'_> for FileMode {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
-        Self::parse(text).ok_or_else(|| E::custom(format!("is `{SHOWN}`; a mode as \"0640\" or \"u+rwX,g-w\" is wanted")))
+        Self::parse(text).ok_or_else(|| E::custom(format!("is `{SHOWN}`; expected a mode such as \"0640\" or \"u+rwX,g-w\"")))
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
 
         #[test]
         fn a_mode_does_what_chmod_does(written in written(), old in 0..=0o7777_u32, directory in any::<bool>()) {
-            // Root's chmod is the reference; of others the kernel takes bits away.
+            // The chmod of root is the reference; for other users the kernel removes bits.
             if nix::unistd::geteuid().is_root() {
                 let path = std::env::temp_dir().join(format!("portcullis-mode-{}", std::process::id()));
                 if directory { std::fs::create_dir(&path).unwrap() } else { std::fs::write(&path, "").unwrap() }
@@ -231,7 +231,7 @@ mod tests {
                 let run = Command::new("sh").args(["-c", "umask 027; chmod -- \"$0\" \"$1\" 2>/dev/null"]).args([&written]).arg(&path).status();
                 let new = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
                 if directory { std::fs::remove_dir(&path).unwrap() } else { std::fs::remove_file(&path).unwrap() }
-                // It ends with 1 where the umask took something, having done it all the same.
+                // It exits with 1 if the umask removed a bit, although it made the change.
                 run.unwrap();
                 let ours = FileMode::parse(&written).unwrap().applied(old, directory, 0o027);
                 prop_assert_eq!(format!("{ours:o}"), format!("{new:o}"), "{} on {:o}", written, old);

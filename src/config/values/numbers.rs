@@ -1,4 +1,4 @@
-//! How many there are, as `3`, or which numbers they have, as `5..8`.
+//! How many instances, for example `3`, or which numbers, for example `5..8`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,17 +10,17 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 
-/// As many as can be meant.
+/// The maximum count.
 const MOST: u32 = 1000;
 /// The end of the highest range.
 const HIGHEST: u32 = 1_000_000;
 
-/// The numbers of things of one kind: from 0, or a range whose end is not in it.
+/// The numbers of instances: from 0, or a range that excludes its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers(pub Range<u32>);
 
 impl Numbers {
-    /// What a text says; none where it is neither a count nor a range within the bounds.
+    /// The numbers of a text; none if it is neither a count nor a range within the bounds.
     fn parse(text: &str) -> Option<Self> {
         let (from, below) = text.split_once("..").unwrap_or(("0", text));
         let (from, below): (u32, u32) = (from.trim().parse().ok()?, below.trim().parse().ok()?);
@@ -45,7 +45,7 @@ impl Visitor<'_> for Numbers {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
-        let wanted = format!("a whole number from 0 to {MOST} is wanted, or a range as `5..8` for 5, 6 and 7");
+        let wanted = format!("expected a whole number from 0 to {MOST}, or a range such as `5..8` for 5, 6 and 7");
         Self::parse(text).ok_or_else(|| E::custom(format!("is `{SHOWN}`; {wanted}")))
     }
 }

@@ -1,4 +1,4 @@
-//! Masks and limits of a process, as `umask(1)` and `prlimit(1)` have them.
+//! Masks and limits of a process, as for `umask(1)` and `prlimit(1)`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,7 +26,7 @@ impl Visitor<'_> for Umask {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
         let mask = u32::from_str_radix(text.trim(), 8).ok().filter(|mask| *mask <= 0o777);
-        mask.map(Self).ok_or_else(|| E::custom(format!("is `{SHOWN}`; an octal mask up to \"0777\" is wanted")))
+        mask.map(Self).ok_or_else(|| E::custom(format!("is `{SHOWN}`; expected an octal mask up to \"0777\"")))
     }
 }
 
@@ -59,9 +59,9 @@ impl JsonSchema for Umask {
 /// A resource limit: one number for both the soft and the hard one, or `soft:hard`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What the process may use; `u64::MAX` for no limit.
+    /// The soft limit; `u64::MAX` for no limit.
     pub soft: u64,
-    /// What it may raise the soft limit to.
+    /// The hard limit, up to which the process may raise the soft one.
     pub hard: u64,
 }
 
@@ -86,7 +86,7 @@ impl Visitor<'_> for Limit {
         match (amount(soft), amount(hard)) {
             (Some(soft), Some(hard)) if soft <= hard => Ok(Self { soft, hard }),
             (Some(_), Some(_)) => Err(E::custom(format!("is `{SHOWN}`, a soft limit above the hard one"))),
-            _ => Err(E::custom(format!("is `{SHOWN}`; a number, `unlimited` or `soft:hard` is wanted"))),
+            _ => Err(E::custom(format!("is `{SHOWN}`; expected a number, `unlimited` or `soft:hard`"))),
         }
     }
 }
@@ -119,7 +119,7 @@ impl JsonSchema for Limit {
     }
 }
 
-/// Each limit with its documentation and its number of the kernel's (`asm-generic/resource.h`).
+/// Each limit with its documentation and its number in the kernel (`asm-generic/resource.h`).
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident = $number:literal),+ $(,)?) => {
         /// Resource limits, by the names that `prlimit(1)` and Docker's `--ulimit` know.
@@ -131,7 +131,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// Those that were written, each with its number.
+            /// The configured limits, each with its number.
             pub fn written(&self) -> impl Iterator<Item = (u32, Limit)> {
                 [$(($number, self.$name)),+].into_iter().filter_map(|(number, limit)| limit.map(|limit| (number, limit)))
             }

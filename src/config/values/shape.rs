@@ -1,4 +1,4 @@
-//! Shapes around a value: none for an empty text, one or several, by name, and a part that is read by itself.
+//! Wrappers of values: none for an empty text, one or several, by name, and a part that is read separately.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::config::interpolate::Text;
 use crate::config::reader::own_way;
 
-/// A value for which an empty text is the same as none at all.
+/// A value for which an empty text means none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maybe<T>(pub Option<T>);
 
@@ -22,7 +22,7 @@ impl<T> Default for Maybe<T> {
 }
 
 impl Maybe<Text> {
-    /// The text that was written, if it says something.
+    /// The text, unless it is empty.
     pub fn value(&self) -> Option<String> {
         self.0.as_ref().map(Text::value)
     }
@@ -65,7 +65,7 @@ impl<T: JsonSchema> JsonSchema for Maybe<T> {
         format!("Maybe{}", T::schema_name()).into()
     }
 
-    /// A string takes the empty text anyhow.
+    /// A string accepts the empty text anyway.
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let value = generator.subschema_for::<T>();
         if value.get("type").is_some_and(|kind| kind == "string") && value.get("pattern").is_none() {
@@ -189,7 +189,7 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
     }
 }
 
-/// A value that is declared here and read by itself, because it decides how deep it is read, or what is laid over it.
+/// A value that is declared here and read separately, because it decides how deep it is read, or what is merged over it.
 #[derive(Clone, Debug)]
 pub struct Deferred<T>(PhantomData<T>);
 

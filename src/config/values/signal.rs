@@ -13,7 +13,7 @@ use crate::config::reader::SHOWN;
 use crate::exit::signal_name;
 use crate::sys;
 
-/// What Docker and glibc call SIGRTMIN; musl's own is 35, and a container's STOPSIGNAL must not depend on our libc.
+/// SIGRTMIN as in Docker and glibc; that of musl is 35, and a container's STOPSIGNAL must not depend on our libc.
 const FIRST_REAL_TIME: i32 = 34;
 
 /// The number of `TERM`, `SIGTERM`, `15` or `RTMIN+3`.
@@ -72,7 +72,7 @@ impl JsonSchema for SignalNumber {
     }
 }
 
-/// Signals that are sent as another one, as `{ TERM = "QUIT" }`.
+/// Signals that are sent as another signal, for example `{ TERM = "QUIT" }`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Rewrites(pub BTreeMap<SignalNumber, SignalNumber>);
 

@@ -9,12 +9,12 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 
-/// Bytes, as `500MiB` or `1.5GB`; a bare number is one of bytes.
+/// Bytes, for example `500MiB` or `1.5GB`; a number without a unit is in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size(pub u64);
 
 impl Size {
-    /// What a text says; none where it is no size.
+    /// Parses a text; none if it is not a size.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -47,7 +47,7 @@ impl Visitor<'_> for Size {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
-        Self::parse(text).ok_or_else(|| E::custom(format!("is `{SHOWN}`; a size as `500MiB` or `1GiB` is wanted")))
+        Self::parse(text).ok_or_else(|| E::custom(format!("is `{SHOWN}`; expected a size such as `500MiB` or `1GiB`")))
     }
 }
 

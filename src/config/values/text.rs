@@ -1,4 +1,4 @@
-//! Texts: what they are made of, and what may stand for one.
+//! Texts: their pieces, and values that are accepted as text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::config::interpolate::{Piece, Text};
 use crate::config::reader::own_way;
 use crate::secret::{MASK, Secret};
 
-/// A text as the engine hands it over: three strings for each of its pieces.
+/// A text as the engine passes it on: three strings for each piece.
 struct Pieces;
 
 impl<'de> Visitor<'de> for Pieces {
@@ -74,7 +74,7 @@ impl Serialize for Secret {
     }
 }
 
-/// A text for which a number or a boolean may stand, as `database = 1` of a Redis.
+/// A text that may be written as a number or a boolean, for example `database = 1` of a Redis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scalar(pub Text);
 

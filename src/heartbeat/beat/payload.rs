@@ -1,4 +1,4 @@
-//! What a reader of the registry sees of an instance.
+//! The record of an instance for readers of the registry.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::state::snapshot::{Look, ModuleState, Snapshot, Status};
 use crate::view;
 
 impl HeartbeatWriter {
-    /// What a reader of the registry sees of this instance.
+    /// The record of this instance for readers of the registry.
     pub(super) fn payload(&self, state: Readiness, who: &Who, session: &Session, snapshot: &Snapshot, look: Look) -> String {
         let mut payload = json!({
             "v": 1,
@@ -38,7 +38,7 @@ impl HeartbeatWriter {
     }
 }
 
-/// The instance's status as people know it.
+/// The instance's status in words.
 const fn payload_word(state: Readiness, status: Status) -> &'static str {
     match (state, status) {
         (Readiness::Stopped, _) => "STOPPED",
@@ -48,7 +48,7 @@ const fn payload_word(state: Readiness, status: Status) -> &'static str {
     }
 }
 
-/// How many modules there are and run, and which do not; none without modules.
+/// The number of modules, of running ones, and the names of the others; none without modules.
 fn modules(snapshot: &Snapshot) -> Option<serde_json::Value> {
     const NAMED: usize = 5;
     let up = snapshot.modules.iter().filter(|module| module.state == ModuleState::Activated).count();
@@ -57,13 +57,13 @@ fn modules(snapshot: &Snapshot) -> Option<serde_json::Value> {
     (!snapshot.modules.is_empty()).then(|| json!({ "all": snapshot.modules.len(), "up": up, "down": down }))
 }
 
-/// The payload as text; when it is too long the reason is cut first, then what is only for people goes.
+/// The payload as text; if it is too long, the reason is shortened first, then the parts that are only for people are dropped.
 fn shortened(mut payload: serde_json::Value) -> String {
     let over = payload.to_string().len().saturating_sub(LONGEST_PAYLOAD);
     if over > 0 {
         let reason = payload["reason"].as_str().unwrap_or_default();
         let room = reason.len().saturating_sub(over.saturating_add("\u{2026}".len()));
-        // The longest beginning that fits and ends between two characters.
+        // The longest prefix that fits and ends between two characters.
         let kept = (0..=room).rev().find_map(|end| reason.get(..end)).unwrap_or_default();
         payload["reason"] = if kept.is_empty() { serde_json::Value::Null } else { format!("{kept}\u{2026}").into() };
     }

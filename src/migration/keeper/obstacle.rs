@@ -1,4 +1,4 @@
-//! What stands between a replica and the lock, and how it is told.
+//! Why a replica does not have the lock yet, and how this is reported.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use crate::outcome::Failure;
 use crate::probe::dial::shown;
 use crate::state::event::LockHolder;
 
-/// What stands between this replica and the lock.
+/// Why this replica does not have the lock yet.
 pub(super) enum Obstacle {
-    /// The first try is not answered yet.
+    /// The first attempt is not answered yet.
     Silence,
     Taken(LockHolder),
     Failed(Failure),
 }
 
 impl Obstacle {
-    /// Says what no news will: the database itself is in the way. Once for each kind.
+    /// Logs that the database itself is the obstacle, once for each kind.
     pub(super) fn log(&self, before: &Self, place: &str) {
         match (self, before) {
             (Self::Failed(now), Self::Failed(before)) if now == before => {}
@@ -23,7 +23,7 @@ impl Obstacle {
                 lock = place,
                 kind = failure.kind.word(),
                 why = failure.private.as_str(),
-                "the migration lock cannot be asked for"
+                "the migration lock cannot be requested"
             ),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Makes a lock that was just got safe to work under: its last holder stopped, nothing of an earlier migration at work.
+//! Waits after getting the lock until it is safe to work: the last holder has stopped, and no session of an earlier migration is at work.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::plan::Orphans;
 use crate::probe::dial::shown;
 use crate::state::event::{LockNews, Preparation};
 
-/// How long a new holder waits after one that vanished without a word: longer than it takes to find out and to stop.
+/// How long a new holder waits after one that disappeared: longer than that one needs to notice the loss and to stop.
 const SETTLE: Duration = Duration::from_secs(8);
 
 const _: () = assert!(SETTLE.as_secs() > REGAIN.as_secs());
 
-/// How long what an earlier migration left in the database may go on before it is ended.
+/// How long sessions of an earlier migration may continue before they are ended.
 const ORPHAN_WAIT: Duration = Duration::from_secs(30);
 
-/// Makes the lock safe to work under. What it says about the schema is asked again in the end, for another may have migrated.
+/// Waits until it is safe to work under the lock. At the end the schema is checked again, because another replica may have migrated.
 pub(super) async fn prepare(
     lock: &mut dyn AnyLock,
     schema_query: &mut SchemaQuery,
@@ -32,14 +32,14 @@ pub(super) async fn prepare(
     tell: &(impl Fn(LockNews) + Sync),
 ) -> Result<Option<bool>, Failure> {
     if !bounded(lock.holds(held)).await? {
-        return Err(Failure::new(ErrorKind::NotReady, "the lock went again at once"));
+        return Err(Failure::new(ErrorKind::NotReady, "the lock was lost again at once"));
     }
     if let Some(ahead) = current(schema_query, rules, tell).await {
         return Ok(Some(ahead));
     }
     let gone = |why: &str| Failure::new(ErrorKind::NotReady, why);
     if !bounded(lock.succeeds_cleanly(held)).await? {
-        tracing::info!("the last holder of the migration lock vanished without a word: it gets {} to stop", shown(SETTLE));
+        tracing::info!("the last holder of the migration lock disappeared without releasing it: waiting {} for it to stop", shown(SETTLE));
         tell(LockNews::Preparing(Preparation::Settling));
         tokio::select! {
             () = sleep(SETTLE) => {}
@@ -50,13 +50,13 @@ pub(super) async fn prepare(
         fence(lock, rules, held, tell).await?;
     }
     if !bounded(lock.holds(held)).await? {
-        return Err(gone("the lock went while it was made safe"));
+        return Err(gone("the lock was lost during the safety checks"));
     }
     Ok(current(schema_query, rules, tell).await)
 }
 
-/// Waits until no session of an earlier migration is at work, and ends those that do not end by themselves where they are certainly its.
-/// One that may be anybody's is waited for as long, and then left alone.
+/// Waits until no session of an earlier migration is at work, and ends those that do not end by themselves if they certainly belong to it.
+/// Other sessions are waited for as long, and then ignored.
 async fn fence(lock: &dyn AnyLock, rules: &Rules, held: &mut AnyHeld, tell: &(impl Fn(LockNews) + Sync)) -> Result<(), Failure> {
     let began = Instant::now();
     let mut known: BTreeSet<String> = BTreeSet::new();
@@ -65,7 +65,7 @@ async fn fence(lock: &dyn AnyLock, rules: &Rules, held: &mut AnyHeld, tell: &(im
         let left = bounded(lock.leftovers(held)).await?;
         if left.is_empty() {
             if !known.is_empty() {
-                tracing::info!("nothing of an earlier migration is at work any more");
+                tracing::info!("no session of an earlier migration is at work any more");
             }
             return Ok(());
         }
@@ -75,12 +75,10 @@ async fn fence(lock: &dyn AnyLock, rules: &Rules, held: &mut AnyHeld, tell: &(im
             Some(those.collect::<Vec<_>>().join(", ")).filter(|words| !words.is_empty())
         };
         if let Some(words) = of(&new, true) {
-            tracing::warn!("an earlier migration left sessions at work, they are waited for: {words}");
+            tracing::warn!("sessions of an earlier migration are still at work, waiting for them: {words}");
         }
         if let Some(words) = of(&new, false) {
-            tracing::warn!(
-                "sessions are at work that may be an earlier migration's or anybody's, they are waited for and left alone: {words}"
-            );
+            tracing::warn!("sessions are at work that may belong to an earlier migration, waiting for them without ending them: {words}");
         }
         if !new.is_empty() {
             tell(LockNews::Preparing(Preparation::Fencing(left.len())));
@@ -96,7 +94,9 @@ async fn fence(lock: &dyn AnyLock, rules: &Rules, held: &mut AnyHeld, tell: &(im
                 Some(_) => {}
                 None => {
                     let words = of(&left, false).unwrap_or_default();
-                    tracing::warn!("going on, although sessions are still at work that may be an earlier migration's, check them: {words}");
+                    tracing::warn!(
+                        "continuing, although sessions that may belong to an earlier migration are still at work, check them: {words}"
+                    );
                     return Ok(());
                 }
             }

@@ -1,4 +1,4 @@
-//! One session of the lock with a PostgreSQL: whether it is ours alone, and what was agreed with the server.
+//! One session of the lock with a PostgreSQL: whether it is private, and which settings the server accepted.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::PostgresTarget;
 use crate::probe::postgres::{Session, StatementError};
 
-/// What every session of the lock asks for, each tolerated when the server refuses it: an old version, a hosted service.
+/// Settings for every session of the lock; the server may refuse each of them: an old version, a hosted service.
 ///
-/// The first is a dead man's switch: a holder whose host is gone loses the lock within half a minute instead of two hours. The last
-/// three take away what the role or the database may have set for applications (`ALTER ROLE ... SET`).
+/// With the first one, a holder whose host is gone loses the lock within half a minute instead of two hours. The last three reset limits
+/// that the role or the database may have set for applications (`ALTER ROLE ... SET`).
 const SETTINGS: [&str; 8] = [
     "SET idle_session_timeout = '30s'",
     "SET tcp_keepalives_idle = 10",
@@ -27,29 +27,29 @@ const SETTINGS: [&str; 8] = [
 
 const _: () = assert!(LEASE_SECONDS == 30);
 
-/// The setting that ends a statement whose client is gone (PostgreSQL 14), tried on the lock's own session first: in the options
-/// of a login an unknown one is fatal.
+/// The setting that ends a statement whose client is gone (PostgreSQL 14). It is first tried on the lock's own session, because an unknown
+/// setting in the login options is fatal.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = 2000";
 
 /// One session, and what it may be used for.
 #[derive(Debug)]
 pub(in crate::migration) struct Link {
     pub(super) session: Session,
-    /// Whether a pooler lends us a server's session for each transaction.
+    /// Whether a pooler assigns a server session for each transaction.
     pub(super) pooled: bool,
-    /// Whether the migration's sessions may be given options at their login.
+    /// Whether the migration's sessions may have options in their login.
     pub(super) options: bool,
-    /// Whether the server tells how a transaction ended (`txid_status`, PostgreSQL 10).
+    /// Whether the server can report how a transaction ended (`txid_status`, PostgreSQL 10).
     pub(super) tells_ends: bool,
-    /// When the lock became ours, in seconds since 1970 by the server's clock, as SQL has it.
+    /// When the lock was taken, in seconds since 1970 by the server's clock, as SQL text.
     pub(super) since: String,
-    /// The migration's sessions that are proven to be its own.
+    /// The sessions that certainly belong to the migration.
     pub(super) proven: BTreeSet<SessionId>,
 }
 
 impl Link {
-    /// A session, and whether it is ours alone, which is found out before anything is set or taken: in a pooler both would stay
-    /// behind in a session that others get, too.
+    /// Opens a session and detects whether it is private, before anything is set or taken: behind a pooler both would remain in a session
+    /// that others use, too.
     pub(super) async fn open(target: &PostgresTarget, name: &str, channel: &str) -> Result<Self, StatementError> {
         let session = Session::open(target, name, ANSWER).await?;
         let serving = session.run_statement("SELECT pg_backend_pid()").await?;
@@ -59,7 +59,7 @@ impl Link {
         let tells_ends = knows.is_ok_and(|rows| rows.first().and_then(|row| row.try_get(0).ok().flatten()) == Some("t"));
         let mut link = Self { session, pooled, options: false, tells_ends, since: "0".to_owned(), proven: BTreeSet::new() };
         if pooled {
-            tracing::info!(lock = %target, "a pooler is in between: the lock is one of a transaction that stays open");
+            tracing::info!(lock = %target, "there is a pooler in between: the lock is held by a transaction that stays open");
             return Ok(link);
         }
         for setting in SETTINGS {
@@ -67,7 +67,7 @@ impl Link {
                 tracing::debug!(setting, why = refused.private.as_str(), "the database refuses a setting of the lock's session");
             }
         }
-        // A standby would grant the same lock a second time, and does not take the listening below either.
+        // A standby would grant the same lock a second time, and does not support LISTEN.
         if link.session.run_statement("SELECT pg_is_in_recovery()").await?.first().and_then(|row| row.try_get(0).ok().flatten())
             == Some("t")
         {
@@ -78,7 +78,7 @@ impl Link {
         Ok(link)
     }
 
-    /// The lock has just become ours.
+    /// Records the time at which the lock was taken.
     pub(super) async fn begin_hold(&mut self) -> Result<(), StatementError> {
         let rows = self.session.run_statement("SELECT extract(epoch FROM clock_timestamp())").await?;
         if let Some(now) = rows.first().and_then(|row| row.try_get(0).ok().flatten()) {
@@ -87,7 +87,7 @@ impl Link {
         Ok(())
     }
 
-    /// Asks about the server's sessions as they are now: within one transaction it would go on showing what it showed first.
+    /// Reads the server's current sessions: within one transaction the server repeats the first result.
     pub(super) async fn look(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
         if self.pooled {
             self.session.query("SELECT pg_stat_clear_snapshot()").await?;

@@ -1,9 +1,9 @@
-//! What a waiting replica saw and heard of the holders before it: who holds the lock, whether the last one ended cleanly, and which of a
-//! migration's sessions were proven to be its own.
+//! What a waiting replica knows about the holders before it: who holds the lock, whether the last one ended cleanly, and which sessions
+//! certainly belong to a migration.
 
 use std::collections::BTreeSet;
 
-/// One session of the server: its pid, and when it began in seconds since 1970, because pids return.
+/// One session of the server: its pid, and its start in seconds since 1970, because pids are reused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SessionId(pub(super) String);
 
@@ -13,16 +13,16 @@ impl SessionId {
     }
 }
 
-/// The most sessions that are remembered: a fleet that migrates for weeks must not fill the memory of one that queues.
+/// The maximum number of remembered sessions, so that a replica that waits for weeks does not run out of memory.
 const MOST_PROVEN: usize = 1000;
 
-/// The holders before us, as far as they were seen or heard.
+/// The known holders before this replica.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     last: Last,
-    /// The transaction that is the lock of the last holder, where it is one of a transaction.
+    /// The transaction that is the lock of the last holder, behind a pooler.
     transaction: Option<String>,
-    /// Sessions whose holder saw that they are sockets of its own migration's processes.
+    /// Sessions that their holder confirmed as sockets of its own migration's processes.
     proven: BTreeSet<SessionId>,
 }
 
@@ -32,12 +32,12 @@ enum Last {
     Nobody,
     /// Its name.
     Holding(String),
-    /// It said that it was done.
+    /// It announced that it was done.
     Done(String),
 }
 
 impl Seen {
-    /// A holder is met; one that took leave a moment ago may still be seen.
+    /// Records a holder that was seen; one that has just released the lock may still be visible.
     pub(super) fn meet(&mut self, name: &str, transaction: Option<&str>) {
         if !matches!(&self.last, Last::Done(done) if done == name) {
             self.last = Last::Holding(name.to_owned());
@@ -45,7 +45,7 @@ impl Seen {
         self.transaction = transaction.map(str::to_owned);
     }
 
-    /// A word of a holder; whether it is a leave.
+    /// Records a notification of a holder; returns whether it announces the release.
     pub(super) fn hear(&mut self, word: &str) -> bool {
         match word.split_once(' ') {
             Some(("begin", name)) => {
@@ -64,17 +64,17 @@ impl Seen {
         false
     }
 
-    /// Whether the last holder took leave, or there was none.
+    /// Whether the last holder released the lock properly, or there was none.
     pub(super) fn ended_cleanly(&self) -> bool {
         !matches!(self.last, Last::Holding(_))
     }
 
-    /// The transaction whose end tells how the last holder ended.
+    /// The transaction whose end shows how the last holder ended.
     pub(super) fn transaction(&self) -> Option<&str> {
         self.transaction.as_deref()
     }
 
-    /// Whether its holder saw that this session is a socket of its own migration, so that no pooler can have lent it to anybody.
+    /// Whether its holder confirmed that this session is a socket of its own migration, so that no pooler shares it.
     pub(super) fn is_proven(&self, session: &SessionId) -> bool {
         self.proven.contains(session)
     }
@@ -90,7 +90,7 @@ mod tests {
         assert!(seen.ended_cleanly());
         seen.meet("one", None);
         assert_eq!(seen.last, Last::Holding("one".to_owned()));
-        assert!(!seen.hear("done two"), "somebody else's leave");
+        assert!(!seen.hear("done two"), "the leave of another holder");
         assert!(seen.hear("done one"));
         seen.meet("one", None);
         assert_eq!(seen.last, Last::Done("one".to_owned()), "seen once more on its way out");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_session_whose_holder_said_so_is_proven() {
+    fn only_a_session_that_its_holder_recorded_is_proven() {
         let mut seen = Seen::default();
         assert!(!seen.hear("direct 12@1700000000.5"));
         assert!(seen.is_proven(&SessionId::new("12", "1700000000.5")));

@@ -1,7 +1,7 @@
-//! The sessions that earlier migrations have at work in a PostgreSQL, and which of them certainly belong to nobody else.
+//! The sessions of earlier migrations that are at work in a PostgreSQL, and which of them certainly belong to no other program.
 //!
-//! Their name alone does not tell: a pooler that lends a server's session to one client after another may keep the last one's name
-//! (pgbouncer 1.18 does so for a client that sends none), and keeps an idle session under it for an hour.
+//! The name alone is not enough: a pooler that reuses a server session may keep the name of the last client (pgbouncer 1.18 does so for a
+//! client that sends none), and keeps an idle session under it for an hour.
 
 use tokio_postgres::SimpleQueryRow;
 
@@ -11,15 +11,15 @@ use crate::migration::lock::Leftover;
 use crate::migration::sockets;
 use crate::outcome::Failure;
 
-/// The most sessions of one migration that are looked at.
+/// The maximum number of examined sessions of one migration.
 const MOST: usize = 100;
 
-/// Where the sessions of migrations under one lock are found.
+/// How to find the sessions of migrations under one lock.
 #[derive(Debug)]
 pub(super) struct SessionFilter<'a> {
-    /// What names bear of the lock's key.
+    /// The part of the lock's key in session names.
     pub(super) tag: u32,
-    /// The database that is migrated; none: the one that holds the lock.
+    /// The migrated database; none: the one that holds the lock.
     pub(super) database: Option<&'a str>,
 }
 
@@ -32,8 +32,8 @@ impl SessionFilter<'_> {
         )
     }
 
-    /// Those at work in what began before the lock became ours: what began later is no earlier migration's transaction. A session that is
-    /// proven to be one's counts whatever it does, because its migration may still live.
+    /// The sessions whose current work began before this replica took the lock; later work does not belong to an earlier migration. A
+    /// confirmed session counts whatever it does, because its migration may still be alive.
     pub(super) async fn leftovers(&self, held: &Link, seen: &Seen) -> Result<Vec<Leftover>, Failure> {
         let began = "extract(epoch FROM coalesce(xact_start, query_start))";
         let columns = format!(
@@ -46,18 +46,18 @@ impl SessionFilter<'_> {
         Ok(rows.iter().filter_map(|row| leftover(row, held.pooled, seen)).collect())
     }
 
-    /// Ends those that are certainly an earlier migration's.
+    /// Ends those that certainly belong to an earlier migration.
     pub(super) async fn end(&self, held: &Link, seen: &Seen) -> Result<(), Failure> {
         let left = self.leftovers(held, seen).await?;
         for (pid, began) in left.iter().filter(|left| left.certain).filter_map(|left| left.id.split_once('@')) {
-            // In one statement with the look, so that it cannot be another session by then.
+            // In the same statement as the test, so that it cannot be another session meanwhile.
             let also = format!("pid = {pid} AND extract(epoch FROM backend_start)::text = '{began}'");
             held.look(&self.rows("pg_terminate_backend(pid)", &also)).await?;
         }
         Ok(())
     }
 
-    /// Those of our own migration, `name`, that are sockets of its processes: no pooler is between them and the server.
+    /// The sessions of our own migration `name` that are sockets of its processes, without a pooler in between.
     pub(super) async fn proven(&self, held: &Link, name: &str) -> Result<Vec<SessionId>, Failure> {
         let named = format!("application_name = {} AND client_port > 0", quoted(name));
         let rows = held.look(&self.rows("host(client_addr), client_port", &named)).await?;
@@ -73,7 +73,7 @@ impl SessionFilter<'_> {
         Ok(direct.filter_map(id).collect())
     }
 
-    /// Whether a session of our own migration is there, and whether any other one of this role at all.
+    /// Whether there is a session of our own migration, and whether there is any other session of this role.
     pub(super) async fn own_and_any(&self, held: &Link, name: &str) -> Result<(bool, bool), Failure> {
         let rows = held.look(&self.rows("application_name", "true")).await?;
         Ok((rows.iter().any(|row| column(row, 2) == Some(name)), !rows.is_empty()))

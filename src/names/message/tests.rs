@@ -1,4 +1,4 @@
-//! What is believed of an answer, and that no answer does harm.
+//! Which parts of an answer are trusted, and that no answer does harm.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ fn encoded(name: &str) -> Vec<u8> {
 }
 
 /// The name of the question, by the pointer to it.
-const ASKED: [u8; 2] = [0xc0, 12];
+const QUERY_NAME: [u8; 2] = [0xc0, 12];
 
 /// An answer to the question with this code and these records, which are counted as `count`.
 fn answer(question: &DnsQuery, code: u8, count: u16, records: &[Vec<u8>]) -> Vec<u8> {
@@ -45,14 +45,21 @@ fn addresses(found: &[[u8; 4]]) -> DnsResult {
 #[test]
 fn addresses_come_from_the_end_of_the_chain() {
     let (real, other) = (encoded("real.example"), encoded("other.example"));
-    assert_eq!(result(&[record(&ASKED, 1, &[10, 0, 0, 1]), record(&ASKED, 1, &[10, 0, 0, 2])]), addresses(&[[10, 0, 0, 1], [10, 0, 0, 2]]));
-    let chain = [record(&ASKED, 5, &real), record(&real, 5, &other), record(&other, 1, &[10, 0, 0, 3])];
+    assert_eq!(
+        result(&[record(&QUERY_NAME, 1, &[10, 0, 0, 1]), record(&QUERY_NAME, 1, &[10, 0, 0, 2])]),
+        addresses(&[[10, 0, 0, 1], [10, 0, 0, 2]])
+    );
+    let chain = [record(&QUERY_NAME, 5, &real), record(&real, 5, &other), record(&other, 1, &[10, 0, 0, 3])];
     assert_eq!(result(&chain), addresses(&[[10, 0, 0, 3]]));
     assert_eq!(result(&chain.iter().rev().cloned().collect::<Vec<_>>()), addresses(&[[10, 0, 0, 3]]), "in any order");
-    assert_eq!(result(&[record(&ASKED, 16, &[1, b'x']), record(&ASKED, 1, &[10, 0, 0, 4])]), addresses(&[[10, 0, 0, 4]]), "beside a TXT");
+    assert_eq!(
+        result(&[record(&QUERY_NAME, 16, &[1, b'x']), record(&QUERY_NAME, 1, &[10, 0, 0, 4])]),
+        addresses(&[[10, 0, 0, 4]]),
+        "beside a TXT"
+    );
     assert_eq!(result(&[record(&encoded("DB.Example"), 1, &[10, 0, 0, 5])]), addresses(&[[10, 0, 0, 5]]), "in any case");
     assert_eq!(result(&[]), DnsResult::Nothing);
-    assert_eq!(result(&[record(&ASKED, 5, &real)]), DnsResult::Nothing, "an alias alone");
+    assert_eq!(result(&[record(&QUERY_NAME, 5, &real)]), DnsResult::Nothing, "an alias alone");
 }
 
 #[test]
@@ -60,25 +67,29 @@ fn lies_are_not_believed() {
     let (real, evil) = (encoded("real.example"), encoded("evil.example"));
     assert_eq!(result(&[record(&evil, 1, &[6, 6, 6, 6])]), DnsResult::Nothing, "another name's address");
     assert_eq!(
-        result(&[record(&ASKED, 5, &real), record(&ASKED, 1, &[6, 6, 6, 6])]),
+        result(&[record(&QUERY_NAME, 5, &real), record(&QUERY_NAME, 1, &[6, 6, 6, 6])]),
         DnsResult::Nothing,
         "an alias with an address of its own"
     );
-    assert_eq!(result(&[record(&ASKED, 5, &real), record(&real, 5, &encoded("db.example"))]), DnsResult::Nothing, "a chain in a circle");
-    assert_eq!(result(&[record(&ASKED, 5, &ASKED)]), DnsResult::Nothing, "an alias of itself");
-    assert_eq!(result(&[record(&ASKED, 1, &[6, 6, 6])]), DnsResult::Nothing, "an address that is too short");
-    assert_eq!(result(&[record(&ASKED, 28, &[6; 16])]), DnsResult::Nothing, "another family's address");
+    assert_eq!(
+        result(&[record(&QUERY_NAME, 5, &real), record(&real, 5, &encoded("db.example"))]),
+        DnsResult::Nothing,
+        "a chain in a circle"
+    );
+    assert_eq!(result(&[record(&QUERY_NAME, 5, &QUERY_NAME)]), DnsResult::Nothing, "an alias of itself");
+    assert_eq!(result(&[record(&QUERY_NAME, 1, &[6, 6, 6])]), DnsResult::Nothing, "an address that is too short");
+    assert_eq!(result(&[record(&QUERY_NAME, 28, &[6; 16])]), DnsResult::Nothing, "another family's address");
     let long: Vec<_> = (0..30).map(|n| record(&encoded(&format!("n{n}")), 5, &encoded(&format!("n{}", n + 1)))).collect();
-    let long = [vec![record(&ASKED, 5, &encoded("n0"))], long, vec![record(&encoded("n30"), 1, &[6, 6, 6, 6])]].concat();
+    let long = [vec![record(&QUERY_NAME, 5, &encoded("n0"))], long, vec![record(&encoded("n30"), 1, &[6, 6, 6, 6])]].concat();
     assert_eq!(result(&long), DnsResult::Nothing, "a chain of thirty");
-    let many: Vec<_> = (0..500_u16).map(|n| record(&ASKED, 1, &[10, 9, n.to_be_bytes()[0], n.to_be_bytes()[1]])).collect();
+    let many: Vec<_> = (0..500_u16).map(|n| record(&QUERY_NAME, 1, &[10, 9, n.to_be_bytes()[0], n.to_be_bytes()[1]])).collect();
     assert!(matches!(result(&many), DnsResult::Addresses(found) if found.len() == MOST));
 }
 
 #[test]
-fn what_is_no_answer_to_the_question_is_passed_over() {
+fn answers_to_other_queries_are_ignored() {
     let query = question();
-    let good = answer(&query, 0, 1, &[record(&ASKED, 1, &[10, 0, 0, 1])]);
+    let good = answer(&query, 0, 1, &[record(&QUERY_NAME, 1, &[10, 0, 0, 1])]);
     assert!(query.read(&good).is_some());
     for (index, value, why) in
         [(0, good[0] ^ 1, "another id"), (2, 0x01, "a question"), (2, 0xa1, "another opcode"), (13, b'e', "another name")]
@@ -100,7 +111,7 @@ fn what_is_no_answer_to_the_question_is_passed_over() {
 fn counts_that_promise_more_than_there_is_are_no_harm() {
     let query = question();
     for count in [2, 0xffff] {
-        let bytes = answer(&query, 0, count, &[record(&ASKED, 1, &[10, 0, 0, 1])]);
+        let bytes = answer(&query, 0, count, &[record(&QUERY_NAME, 1, &[10, 0, 0, 1])]);
         let read = query.read(&bytes).unwrap().result;
         assert!(read == addresses(&[[10, 0, 0, 1]]) || read == DnsResult::Nothing, "{read:?}");
     }
@@ -114,7 +125,7 @@ fn counts_that_promise_more_than_there_is_are_no_harm() {
 }
 
 #[test]
-fn edns_is_asked_for_where_it_is_wanted() {
+fn edns_is_requested_if_configured() {
     let plain = question();
     let longer = DnsQuery::new("db.example", Family::V4, true).unwrap();
     assert_eq!(longer.bytes().len(), plain.bytes().len() + 11);
@@ -138,7 +149,7 @@ proptest! {
     fn a_bent_answer_yields_its_address_or_none(at in 0_usize..90, value in any::<u8>(), length in 0_usize..90) {
         let query = question();
         let real = encoded("real.example");
-        let mut bytes = answer(&query, 0, 2, &[record(&ASKED, 5, &real), record(&real, 1, &[10, 0, 0, 1])]);
+        let mut bytes = answer(&query, 0, 2, &[record(&QUERY_NAME, 5, &real), record(&real, 1, &[10, 0, 0, 1])]);
         if let Some(byte) = bytes.get_mut(at) {
             *byte = value;
         }

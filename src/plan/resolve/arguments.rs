@@ -1,8 +1,8 @@
-//! `[options]`, `[[refuse]]` and `[[arguments]]`: what the arguments of the container come to, before a mode is chosen.
+//! `[options]`, `[[refuse]]`, `[[warn]]` and `[[arguments]]`: what the arguments of the container come to, before a mode is chosen.
 
 mod options;
 
-use crate::config::arguments::{RefusalSection, Rule};
+use crate::config::arguments::{RefusalSection, Rule, WarningSection};
 use crate::config::interpolate::Text;
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::origin::Origin;
@@ -13,62 +13,62 @@ use crate::plan::resolve::condition;
 use crate::plan::resolve::own::Own;
 pub(super) use options::options;
 
-/// What becomes of arguments that the mode's command does not take.
+/// What happens to arguments that the mode's command does not take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Rest {
     /// The run ends with 64.
     #[default]
     Refused,
-    /// They are left out.
+    /// They are dropped.
     Ignored,
     /// They are appended.
     Appended,
 }
 
-/// What the arguments came to.
+/// The result of the rules for arguments.
 #[derive(Default)]
 pub(super) struct Given {
-    /// Those that are left.
+    /// The remaining arguments.
     pub arguments: Vec<String>,
-    /// The variables that options became.
+    /// The variables that options set.
     pub variables: Vec<(String, String)>,
-    /// The mode that a rule selects, and where it says so.
+    /// The mode that a rule selects, and the place of that rule.
     pub mode: Option<(String, Origin)>,
-    /// The command of one's own that they are.
+    /// The ad-hoc command.
     pub own: Option<Own>,
-    /// The rule that says so; none where the command line does.
+    /// The rule that says so; none if the command line does.
     pub rule: Option<Node>,
     pub rest: Rest,
-    /// Which rule held and why.
+    /// Which rule applied and why.
     pub why: Option<String>,
 }
 
 impl Given {
-    /// Puts the mode that a rule selects into the configuration, where no option of the command line names one.
+    /// Puts the mode that a rule selects into the configuration, unless an option of the command line names one.
     pub(super) fn select(&self, tree: &mut Table) {
         let Some((mode, origin)) = &self.mode else { return };
         let present = tree.get("mode").map(|entry| &entry.node.origin);
         if !matches!(present, Some(Origin::Flag(_))) {
-            // It is no text with variables any more.
+            // Its variables are already replaced.
             let node = Node { value: Value::String(mode.replace('$', "$$")), origin: origin.clone() };
             tree.insert(Entry { key: "mode".into(), origin: origin.clone(), node });
         }
     }
 
-    /// What is said of arguments that nobody takes.
+    /// The message for arguments that no command takes.
     pub(super) fn shown(&self) -> String {
         self.arguments.iter().map(|argument| Word::plain(argument).shown().to_owned()).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Tells every case of `[[refuse]]` that holds.
+/// Reports every `[[refuse]]` that applies.
 pub(super) fn refusals(root: &Section<'_>) {
     let context = root.context();
     for node in root.list("refuse").unwrap_or_default() {
         let Some(mut section) = context.open(&node, "refuse", Depth::Syntax) else { continue };
         let _: RefusalSection = section.declared();
         for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
-            let what = if key == "when" { "it says in which case nothing is started" } else { "it says what to do instead" };
+            let what = if key == "when" { "it is the condition of the refusal" } else { "it should say what to do instead" };
             section.problem(key, format!("is missing: {what}"));
         }
         let Some(when) = section.node("when") else { continue };
@@ -82,8 +82,27 @@ pub(super) fn refusals(root: &Section<'_>) {
     }
 }
 
-/// Applies the first rule of `[[arguments]]` that holds to `given`; none where the command line says itself that they are a command of
-/// one's own. Every rule is looked at for its form.
+/// Says what every case of `[[warn]]` that holds has to say.
+pub(super) fn warnings(root: &Section<'_>) {
+    let context = root.context();
+    for node in root.list("warn").unwrap_or_default() {
+        let Some(mut section) = context.open(&node, "warn", Depth::Syntax) else { continue };
+        let _: WarningSection = section.declared();
+        for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
+            let what = if key == "when" { "it says in which case something is to be said" } else { "it says what" };
+            section.problem(key, format!("is missing: {what}"));
+        }
+        let Some(when) = section.node("when") else { continue };
+        let holds = condition::evaluated(context, when, "warn").is_some_and(|(holds, _)| holds);
+        if let Some(mut section) = context.open(&node, "warn", Depth::Whole).filter(|_| holds) {
+            let warning: WarningSection = section.declared();
+            warning.message.0.iter().for_each(|message| context.notice(message.shown()));
+        }
+    }
+}
+
+/// Applies the first matching rule of `[[arguments]]` to `given`; none if the command line itself says that they are an ad-hoc command. The
+/// form of every rule is checked.
 pub(super) fn rules(root: &Section<'_>, given: &mut Given, bare: bool) {
     let context = root.context();
     let mut is_decided = given.own.is_some();
@@ -109,32 +128,32 @@ pub(super) fn rules(root: &Section<'_>, given: &mut Given, bare: bool) {
     }
 }
 
-/// Which keys of a rule go together.
+/// Checks which keys of a rule may be combined.
 fn form(section: &Section<'_>, is_complete: bool) {
     let written = |keys: &[&'static str]| keys.iter().copied().filter(|key| section.has(key)).collect::<Vec<_>>();
     let whats = written(&["mode", "run", "refuse"]);
     if let [first, second, ..] = whats.as_slice() {
-        section.problem(second, format!("stands beside `{first}`; a rule has one of `mode`, `run` and `refuse`"));
+        section.problem(second, format!("excludes `{first}`; a rule has only one of `mode`, `run` and `refuse`"));
     }
     let rests = written(&["ignore", "append"]);
     if let [_, second] = rests.as_slice() {
-        section.problem(second, "stands beside `ignore`; arguments are left out or appended");
+        section.problem(second, "excludes `ignore`; arguments are either dropped or appended");
     }
     for key in rests.iter().filter(|_| section.has("run") || section.has("refuse")) {
-        section.problem(key, "is about the command of a mode, and this rule starts none");
+        section.problem(key, "applies to the command of a mode, and this rule starts none");
     }
     for key in written(&["command", "env", "wait", "user"]).into_iter().filter(|_| !section.has("run")) {
-        section.problem(key, "is for a command of one's own: write `run = true` beside it");
+        section.problem(key, "applies to an ad-hoc command: add `run = true`");
     }
     if section.has("code") && !section.has("refuse") {
         section.problem("code", "is the exit code of `refuse`, and the rule has none");
     }
     if is_complete && whats.is_empty() && rests.is_empty() && written(&["drop", "prepend"]).is_empty() {
-        section.problem("mode", "is missing: a rule says what becomes of the arguments, by `mode`, `run`, `refuse`, `ignore` or `append`");
+        section.problem("mode", "is missing: a rule needs one of `mode`, `run`, `refuse`, `ignore` and `append`");
     }
 }
 
-/// Does what the rule says.
+/// Applies the rule.
 fn apply(root: &Section<'_>, node: &Node, given: &mut Given, bare: bool) {
     let Some(mut section) = root.context().open(node, "arguments", Depth::Whole) else { return };
     let rule: Rule = section.declared();
@@ -162,10 +181,10 @@ fn apply(root: &Section<'_>, node: &Node, given: &mut Given, bare: bool) {
 
 fn selection_notice(given: &Given, number: usize, words: &str) -> String {
     let what = match (&given.mode, given.own) {
-        (_, Some(own)) if own.waits => "a command of one's own, after the waits".to_owned(),
-        (_, Some(_)) => "a command of one's own".to_owned(),
+        (_, Some(own)) if own.waits => "an ad-hoc command, after the waits".to_owned(),
+        (_, Some(_)) => "an ad-hoc command".to_owned(),
         (Some((mode, _)), None) => format!("the mode {mode}"),
-        (None, None) => "the mode as it is chosen without arguments".to_owned(),
+        (None, None) => "the default mode".to_owned(),
     };
     let left = if given.arguments.is_empty() { "none is left".to_owned() } else { format!("`{}` is left", given.shown()) };
     format!("the arguments select {what}, by rule {number} of [[arguments]] ({words}); {left}")

@@ -1,21 +1,22 @@
-//! A command line from its items: strings, `split`, `first`, `args`, and lists under a `when`.
+//! A command line from its items: strings, `split`, `words`, `first`, `args`, and lists under a `when`.
 
-use crate::config::argument::{Arguments, Case, First, Split};
-use crate::config::interpolate::Text;
+use crate::config::argument::{Arguments, Case, First, Split, Words};
+use crate::config::interpolate::{Text, looks_secret};
 use crate::config::node::{Node, Value};
 use crate::config::problem::{Problem, suggest};
+use crate::config::quoting;
 use crate::config::reader::{Context, Depth, Section};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::condition;
 use crate::secret::MASK;
 
 /// The keys that name the form of an item.
-const FORMS: [&str; 4] = ["split", "first", "args", "then"];
+const FORMS: [&str; 5] = ["split", "words", "first", "args", "then"];
 
-/// What a shell splits an unquoted value at.
+/// The characters at which a shell splits an unquoted value.
 const BLANKS: [char; 3] = [' ', '\t', '\n'];
 
-/// A command line under construction.
+/// A command line that is being built.
 pub(super) struct Builder<'c, 'a> {
     pub context: &'c Context<'c>,
     /// The arguments of portcullis' own command line.
@@ -24,11 +25,11 @@ pub(super) struct Builder<'c, 'a> {
     pub groups: Option<Section<'c>>,
     /// The words so far.
     pub words: Vec<Word>,
-    /// Whether an item took the arguments.
+    /// Whether an item has used the arguments.
     pub took_arguments: bool,
 }
 
-/// A command line; none when there is none, or when it is wrong.
+/// A command line; none if there is none, or if it is wrong.
 pub(super) fn command(section: &Section<'_>, key: &str, depth: Depth) -> Option<Argv> {
     let node = section.node(key)?;
     let mut builder = Builder { context: section.context(), arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
@@ -40,7 +41,7 @@ pub(super) fn command(section: &Section<'_>, key: &str, depth: Depth) -> Option<
     argv
 }
 
-/// The words of an option's or a variable's text that is not a list: split at blanks, as long as it needs no shell to be understood.
+/// The words of an option's or a variable's text that is not a list: split at blanks, unless it contains shell syntax.
 fn plain_words(node: &Node) -> Option<Vec<Word>> {
     let Value::String(text) = &node.value else { return None };
     let plain = node.origin.verbatim()
@@ -50,7 +51,7 @@ fn plain_words(node: &Node) -> Option<Vec<Word>> {
 }
 
 impl<'c> Builder<'c, '_> {
-    /// Adds the words of a whole command; whether it was written as one.
+    /// Adds the words of a whole command; returns whether it was written as one.
     pub(super) fn command(&mut self, node: &Node, path: &str, depth: Depth) -> bool {
         if let Some(words) = plain_words(node) {
             self.words.extend(words);
@@ -58,7 +59,7 @@ impl<'c> Builder<'c, '_> {
         }
         let Some(items) = self.context.list_quietly(node) else {
             let problem = format!(
-                "the command in [{path}] is {}; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
+                "the command in [{path}] is {}; expected a list such as `[\"flask\", \"db\", \"upgrade\"]`: no shell splits a string",
                 node.value.kind()
             );
             self.context.problem(Problem::at(&node.origin, problem));
@@ -80,7 +81,7 @@ impl<'c> Builder<'c, '_> {
                     Some(form) => {
                         let holds = condition::holds(self.context, table.get("when").map(|entry| &entry.node), path, depth);
                         let depth = if holds { depth } else { Depth::Syntax };
-                        // What does not hold is still looked at for its form; its words are dropped.
+                        // If the condition does not hold, only the form is checked and the words are dropped.
                         self.kept_if(holds, |builder| {
                             if let Some(section) = builder.context.open(item, path, depth) {
                                 builder.item(form, section);
@@ -94,7 +95,7 @@ impl<'c> Builder<'c, '_> {
         }
     }
 
-    /// Does `read`, and forgets the words that it gave unless `kept`.
+    /// Calls `read`, and drops its words unless `kept`.
     fn kept_if(&mut self, kept: bool, read: impl FnOnce(&mut Self)) {
         let before = (self.words.len(), self.took_arguments);
         read(self);
@@ -112,6 +113,22 @@ impl<'c> Builder<'c, '_> {
                 let one = |part: &str| if secret { Word::masked(part, MASK) } else { Word::plain(part) };
                 self.words.extend(text.value().split(BLANKS).filter(|part| !part.is_empty()).map(one));
             }
+            "words" => {
+                let Some(text) = section.declared::<Words>().words else { return };
+                let environment = section.context().environment;
+                let mut secret = text.is_secret();
+                let words = quoting::words(&text.value(), &mut |name| {
+                    let found = environment.lookup(name)?.unwrap_or_default();
+                    secret |= found.secret || looks_secret(name, &found.value);
+                    Ok(found.value)
+                });
+                match words {
+                    Ok(words) => {
+                        self.words.extend(words.iter().map(|word| if secret { Word::masked(word, MASK) } else { Word::plain(word) }))
+                    }
+                    Err(why) => section.problem("words", why),
+                }
+            }
             "first" => {
                 let group = section.declared::<First>().first;
                 self.first(&section, group);
@@ -128,7 +145,7 @@ impl<'c> Builder<'c, '_> {
         }
     }
 
-    /// The words of the first case of a group whose `when` holds; nothing when none does.
+    /// The words of the first case of a group whose `when` holds; none if no case does.
     fn first(&mut self, section: &Section<'c>, group: Option<Text>) {
         let (Some(group), depth) = (group, section.depth()) else { return };
         let name = group.value();
@@ -146,10 +163,10 @@ impl<'c> Builder<'c, '_> {
             section.declared::<Case>();
             let chosen = !found && condition::holds(self.context, section.node("when"), &path, depth);
             if !section.has("then") {
-                section.problem("then", "is missing: it lists the arguments of this case");
+                section.problem("then", "is missing: it has the arguments of this case");
             }
             let items = section.list("then").unwrap_or_default();
-            // A group knows no groups.
+            // A group cannot use groups.
             let nested = self.groups.take();
             self.kept_if(chosen, |builder| builder.items(&items, &path, if chosen { depth } else { Depth::Syntax }));
             self.groups = nested;
@@ -165,7 +182,7 @@ impl<'c> Builder<'c, '_> {
         let (given, least) = (self.arguments.len(), arguments.min_args.to::<usize>().unwrap_or_default());
         if section.depth() == Depth::Whole && given < least {
             self.context.problem(Problem::usage(format!(
-                "[{}] wants at least {least} arguments behind the options, and got {given}",
+                "[{}] wants at least {least} arguments after the options, but there are only {given}",
                 section.path()
             )));
         }
@@ -174,7 +191,7 @@ impl<'c> Builder<'c, '_> {
 
     fn refuse(&self, item: &Node, path: &str) {
         let problem = format!(
-            "[{path}] has {} where an argument is wanted: a string, `{{ split = … }}`, `{{ first = … }}`, `{{ args = true }}` or `{{ when = …, then = […] }}`",
+            "[{path}] has {} where an argument is expected: a string, `{{ split = … }}`, `{{ words = … }}`, `{{ first = … }}`, `{{ args = true }}` or `{{ when = …, then = […] }}`",
             item.value.kind()
         );
         self.context.problem(Problem::at(&item.origin, problem));

@@ -1,9 +1,9 @@
-//! In which modes something that runs once does so.
+//! The key `modes` of files, steps and the migration.
 
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::{Depth, Section};
 
-/// Whether this mode is among those that are listed; all of them where none is.
+/// Whether this mode is listed; an empty list means all modes.
 pub(super) fn is_for_mode(section: &Section<'_>, root: &Section<'_>, mode: Option<&str>) -> bool {
     let Some(items) = section.list("modes").filter(|_| section.has("modes")) else { return !section.has("modes") };
     let known = root.table_at("modes", Depth::Syntax);

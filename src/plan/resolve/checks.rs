@@ -1,4 +1,4 @@
-//! `[checks.NAME]`: each dependency that is waited for and watched.
+//! `[checks.NAME]`: each dependency that is waited for and then checked while running.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) fn read(root: &Section<'_>, depth: Depth) -> Vec<CheckPlan> {
     })
 }
 
-/// The own checks of a module, which are asked only while it runs.
+/// The own checks of a module, which are probed only while it runs.
 pub(super) fn of_module(section: &Section<'_>, module: &str) -> Vec<CheckPlan> {
     let Some(checks) = section.table("checks") else { return Vec::new() };
     checks.entries().filter_map(|entry| check(&checks, entry, Some(module), section.depth())).collect()
@@ -45,27 +45,30 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let (affects, creates_database) = (watching.affects, watching.missing_database == MissingDatabase::Ready);
     let target = if section.has("targets") { target::several(&section, &watching)? } else { target::read(&section, &keys)? };
     if creates_database && !matches!(target, Target::Postgres(_) | Target::Mysql(_)) {
-        section.problem("missing_database", "is for a check of a postgres or mysql database");
+        section.problem("missing_database", "applies only to a check of a postgres or mysql database");
     }
     if affects.liveness() && !watching.i_know && leaves_the_container(&target) {
         section.problem(
             "affects",
-            "is `liveness`, but its target is outside the container: an outage there would kill every replica; write `i_know = true` to have it so",
+            "is `liveness`, but its target is outside the container: an outage there would kill every replica; write `i_know = true` if you really want this",
         );
     }
     if watching.on_down == OnDown::Restart && !watching.i_know && leaves_the_container(&target) {
         section.problem(
             "on_down",
-            "is `restart`, but its target is outside the container: an outage there would restart every replica; write `i_know = true` to have it so",
+            "is `restart`, but its target is outside the container: an outage there would restart every replica; write `i_know = true` if you really want this",
         );
     }
     // It runs after the wait.
     let of_process = matches!(target, Target::Process | Target::Module(_));
     if of_process && wait.is_some_and(|wait| !wait.is_zero()) {
-        section.problem("wait", "is for what has to be there before the process, and this check is the process itself");
+        section.problem("wait", "is for dependencies that have to be ready before the process, and this check is the process itself");
     }
     if module.is_some() && section.has("wait") {
-        section.problem("wait", "is for what has to be there before the process; a module's own checks are asked while it runs");
+        section.problem(
+            "wait",
+            "is for dependencies that have to be ready before the process; a module's own checks are probed only while it runs",
+        );
     }
     let longest = if of_process || module.is_some() { Duration::ZERO } else { Duration::from_secs(60) };
     let rate_limited = match target {
@@ -77,15 +80,15 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let (wait, interval) = (wait.unwrap_or(longest), interval.unwrap_or(Duration::from_secs(5)));
     if used && rate_limited && !wait.is_zero() {
         let passes = success_threshold;
-        // From the first answer to the last one that is needed, at the slowest pace.
+        // From the first result to the last one that is needed, at the slowest pace.
         let between = interval.saturating_mul(passes.saturating_sub(1));
         let longest = between.saturating_add(between / 10);
-        let rate = format!("asked every {} at most", humantime::format_duration(interval));
+        let rate = format!("probed every {} at most", humantime::format_duration(interval));
         if passes > 1 && wait <= longest {
-            section.problem("wait", format!("is too short for {passes} passes (`success_threshold`) of a check that is {rate}"));
+            section.problem("wait", format!("is too short for {passes} successes (`success_threshold`) of a check that is {rate}"));
         } else if wait <= interval {
             let wait = humantime::format_duration(wait);
-            context.notice(format!("check {name} is {rate}, so once within its wait of {wait}: that answer decides the start"));
+            context.notice(format!("check {name} is {rate}, so only once within its wait of {wait}: that result decides the start"));
         }
     }
     used.then_some(CheckPlan {
@@ -104,8 +107,8 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     })
 }
 
-/// The check with the first variant laid over it whose `when` holds. Each is read for its form before, so that what is wrong is told
-/// where it was written, and is a hole.
+/// The check, merged with the first variant whose `when` holds. The form of each variant is checked before, so that an error is reported where it was
+/// written.
 fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
     let (context, path, variants) = (check.context(), check.path().to_owned(), check.below("variants"));
     let mut chosen = None;
@@ -115,10 +118,10 @@ fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
             let Some(mut variant) = context.open(&candidate, &variants, Depth::Syntax) else { continue };
             let _: CheckSection = variant.declared();
             if !variant.has("when") {
-                variant.problem("when", "is missing: it says in which case the variant is taken");
+                variant.problem("when", "is missing: it is the condition of the variant");
             }
             if variant.has("variants") {
-                variant.problem("variants", "cannot stand in a variant: write one with a list of tests in its `when`");
+                variant.problem("variants", "is not allowed in a variant: write one variant with a list of tests in its `when`");
             }
             let holds = condition::holds(context, variant.node("when"), &variants, depth);
             if holds && depth == Depth::Whole && chosen.is_none() {

@@ -1,4 +1,4 @@
-//! Whether the parts of a plan fit each other: names, what they refer to, and the time of a stop.
+//! Checks that the parts of a plan fit together: names, references, and the time of a stop.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::plan::process::StartSign;
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan};
 
-/// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
+/// Docker's default time from TERM to KILL; in Kubernetes it is 30 s.
 const DOCKER_GRACE: Duration = Duration::from_secs(10);
 
-/// Checks and modules stand beside each other in every answer, so no two may share a name; and who asks for a module has to name one.
+/// Checks and modules are listed together in every health response, so their names have to be unique; and references have to name existing modules.
 pub(super) fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&ProcessPlan>, modules: &[ModulePlan]) {
     let mut seen = BTreeSet::new();
     for name in checks.iter().map(|check| &check.name).chain(modules.iter().map(|module| &module.name)) {
@@ -31,12 +31,12 @@ pub(super) fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&P
             && context.modules_are_right()
         {
             let near = suggest(name, modules.iter().map(|module| module.name.as_str()).chain(["main"]));
-            context.problem(Problem::missing(format!("`{asker}` asks for the module `{name}`, and there is none of this name{near}")));
+            context.problem(Problem::missing(format!("`{asker}` refers to the module `{name}`, which does not exist{near}")));
         }
     }
 }
 
-/// Says when a stop may take longer than the orchestrator waits before it kills everything.
+/// Warns if a stop may take longer than the grace period of the orchestrator.
 pub(super) fn advise(context: &Context<'_>, plan: &Plan, grace: Option<Duration>) {
     let budget = plan.stop_budget();
     if budget <= grace.unwrap_or(DOCKER_GRACE) {
@@ -45,10 +45,10 @@ pub(super) fn advise(context: &Context<'_>, plan: &Plan, grace: Option<Duration>
     let seconds = budget.as_millis().div_ceil(1000) + 1;
     let than = match grace {
         Some(grace) => format!("the {} of grace_period", humantime::format_duration(grace)),
-        None => "the 10s after which Docker kills".to_owned(),
+        None => "the 10s until Docker kills it".to_owned(),
     };
     context.notice(format!(
-        "a stop may take {}, more than {than}: give it `docker stop --time {seconds}`, `stop_grace_period: {seconds}s` or \
+        "a stop may take {}, more than {than}: set `docker stop --time {seconds}`, `stop_grace_period: {seconds}s` or \
          `terminationGracePeriodSeconds: {seconds}`, and say so by grace_period = \"{seconds}s\" in [process]",
         humantime::format_duration(budget)
     ));

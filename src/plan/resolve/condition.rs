@@ -1,4 +1,4 @@
-//! `when`: the tests on variables, arguments, files and users; decided at once, or as far as they can be.
+//! `when`: the tests of variables, arguments, files and users; evaluated at once, or as far as possible.
 
 mod named;
 
@@ -8,42 +8,42 @@ use crate::config::interpolate::{Text, looks_secret};
 use crate::config::node::{Node, Value};
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::{Context, Depth, NamedCondition, Section, truth};
-use crate::config::values::Number;
+use crate::config::values::Position;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
 pub(super) use named::{evaluate_all, name_all};
 
-/// Whether the test at `node` holds now, or one of a list of them; true for no test at all, and at [`Depth::Syntax`], which only looks at
-/// how it is written. It asks no command: one is a problem.
+/// Whether the test at `node`, or one test of a list, holds now; true without a test, and at [`Depth::Syntax`], which only checks the form.
+/// Commands are not allowed: they are a problem.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {
     let found = node.map(|node| Reader { context, depth, commands: Commands::Refused }.read(node, &format!("{path}.when")));
     found.is_none_or(|found| found.plan.holds(&mut |_| false))
 }
 
-/// The same with what was tested, in words; none where something is wrong with it.
+/// The same with a description of the test; none if it has errors.
 pub(super) fn evaluated<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
     let before = context.faults_so_far();
     let found = Reader { context, depth: Depth::Whole, commands: Commands::Refused }.read(node, &format!("{path}.when"));
     (context.faults_so_far() == before).then(|| (found.plan.holds(&mut |_| false), found.words))
 }
 
-/// The same for what comes later in a start: files are looked at and commands are asked when it is about to be done. Commands run as
-/// `run` makes them.
+/// The same for later parts of a start: files and commands are tested right before that part runs. `run` builds the processes of the
+/// commands.
 pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, run: Run<'_>) -> ConditionPlan {
     let reader = Reader { context, depth, commands: Commands::Later(run) };
     node.map_or(ConditionPlan::Always, |node| reader.read(node, &format!("{path}.when")).plan)
 }
 
-/// A condition that was read.
+/// A parsed condition.
 struct Found {
     plan: ConditionPlan,
-    /// What it tests, as a part of a sentence.
+    /// Its description, as a part of a sentence.
     words: String,
 }
 
 impl Found {
-    /// Nothing is known of what is read for its form, or is wrong.
+    /// The result if only the form is checked, or if it has errors.
     fn nothing() -> Self {
         Self { plan: ConditionPlan::Always, words: String::new() }
     }
@@ -56,18 +56,18 @@ impl Found {
 /// Makes the process of a condition's command.
 type Run<'t> = &'t dyn Fn(Argv) -> ProcessPlan;
 
-/// What becomes of commands.
+/// How commands are handled.
 #[derive(Clone, Copy)]
 enum Commands<'t> {
-    /// They cannot be asked here.
+    /// They are not allowed here.
     Refused,
-    /// They are asked at once, as portcullis itself.
+    /// They run at once, as the user of portcullis.
     Run,
-    /// They are asked later, and run so.
+    /// They run later, in this way.
     Later(Run<'t>),
 }
 
-/// Where a condition stands.
+/// The place of a condition.
 struct Reader<'c, 't> {
     context: &'c Context<'c>,
     depth: Depth,
@@ -83,14 +83,14 @@ impl<'c> Reader<'c, '_> {
         let Some(mut section) = self.context.open(node, path, self.depth) else { return Found::nothing() };
         let keys = section.entries().count();
         let test: Test = section.declared();
-        // What is missing may be what was misspelt, and that was told.
+        // The missing key may be a misspelt one, which was reported.
         let is_complete = section.entries().count() == keys;
         let subject = self.only_subject(&section, node, is_complete);
         let found = subject.map_or_else(Found::nothing, |subject| self.test(subject, &test, &mut section, node));
         if self.depth == Depth::Syntax { Found::nothing() } else { found }
     }
 
-    /// What is tested, where that is one thing, compared as it can be.
+    /// The single subject of a test, with a comparison that fits it.
     fn only_subject(&self, section: &Section<'_>, node: &Node, is_complete: bool) -> Option<&'static str> {
         let subjects = section.written::<Subject>();
         let mut compared = section.written::<Comparison>();
@@ -99,7 +99,7 @@ impl<'c> Reader<'c, '_> {
         let [subject] = *subjects.as_slice() else {
             match alone.or(subjects.get(1).copied()) {
                 Some(key) => section.problem(key, "stands beside another test; keep one of them, or list them in `all`"),
-                None if is_complete => section.problem("var", "is missing: it names the variable"),
+                None if is_complete => section.problem("var", "is missing: it is the name of the variable"),
                 None => {}
             }
             return None;
@@ -119,7 +119,7 @@ impl<'c> Reader<'c, '_> {
         let fits = |key: &&str| known.contains(key);
         if compared.len() > 1 || !compared.iter().all(fits) || (is_complete && compared.is_empty()) {
             let known = known.join("`, `");
-            let text = format!("[{}] wants exactly one of `{known}` beside `{subject}`", section.path());
+            let text = format!("[{}] needs exactly one of `{known}` beside `{subject}`", section.path());
             self.context.problem(Problem::at(&node.origin, text));
             return None;
         }
@@ -133,19 +133,24 @@ impl<'c> Reader<'c, '_> {
             "var" => match keys.var.0.as_ref().filter(|_| is_whole).map(Text::value) {
                 Some(name) => match self.context.environment.lookup(&name) {
                     Ok(found) => self.compared(comparison, &name, found.map(|found| found.value).as_deref()),
+                    // A script that tests a variable looks at no file: what needs the value says what is wrong with it.
                     Err(why) => {
-                        section.problem("var", format!("cannot be tested: {why}"));
-                        Found::nothing()
+                        self.context.notice(format!("{why}; where {name} is tested it is what the variable itself is"));
+                        self.compared(comparison, &name, self.context.environment.get(&name))
                     }
                 },
                 None => Found::nothing(),
             },
-            "argument" => match keys.argument.map(Number::get) {
-                Some(0) => {
+            "argument" => match keys.argument {
+                Some(Position::Any) => {
+                    let holds = self.context.environment.arguments().iter().any(|argument| comparison.holds(Some(argument)));
+                    Found::decided(holds, format!("an argument {}", comparison.words()))
+                }
+                Some(Position::At(0)) => {
                     section.problem("argument", "is 0; the first argument is 1, the last is -1");
                     Found::nothing()
                 }
-                Some(number) => {
+                Some(Position::At(number)) => {
                     let name = if number == -1 { "the last argument".to_owned() } else { format!("argument {number}") };
                     self.compared(comparison, &name, self.context.environment.argument(number))
                 }
@@ -172,7 +177,7 @@ impl<'c> Reader<'c, '_> {
         }
     }
 
-    /// Each of them is read before any counts, so that every mistake is told.
+    /// All of them are read before they are combined, so that every error is reported.
     fn several(&self, tests: &[Node], node: &Node, path: &str, all: bool) -> Found {
         if tests.is_empty() {
             self.context.problem(Problem::at(&node.origin, format!("[{path}] lists no test")));
@@ -187,7 +192,11 @@ impl<'c> Reader<'c, '_> {
         let unsure = value.filter(|value| self.depth == Depth::Whole && comparison.truthy.is_some() && truth(value).is_none());
         if let Some(value) = unsure {
             let shown = if looks_secret(name, value) { String::new() } else { format!(" is `{value}`, which") };
-            self.context.notice(format!("{name}{shown} says neither `true` nor `false`; it counts as not true"));
+            self.context.notice(format!("{name}{shown} is neither `true` nor `false`; it counts as not true"));
+        }
+        let told = value.filter(|value| self.depth == Depth::Whole && !value.is_empty() && comparison.wants_number(value));
+        if told.is_some() {
+            self.context.notice(format!("{name} is compared with a number and is none, so the comparison does not hold"));
         }
         Found::decided(comparison.holds(value), format!("{name} {}", comparison.words()))
     }
@@ -198,6 +207,8 @@ impl<'c> Reader<'c, '_> {
             (PathProperty::Exists, property.exists),
             (PathProperty::Empty, property.empty),
             (PathProperty::Executable, property.executable),
+            (PathProperty::Readable, property.readable),
+            (PathProperty::Writable, property.writable),
         ];
         let tested = tested.into_iter().find_map(|(property, wanted)| Some((property, wanted?)));
         let contains = || Some((PathProperty::Contains(comparison.contains.as_ref()?.value()), true));
@@ -216,7 +227,7 @@ impl<'c> Reader<'c, '_> {
                 let is = nix::unistd::geteuid().as_raw() == account.credentials.uid;
                 Found::decided(is, format!("portcullis runs as {user}"))
             }
-            // A number needs no account to be compared.
+            // A number can be compared without an account.
             Err(_) if user.parse::<u32>().is_ok() => {
                 Found::decided(user.parse() == Ok(nix::unistd::geteuid().as_raw()), format!("portcullis runs as {user}"))
             }
@@ -232,13 +243,13 @@ impl<'c> Reader<'c, '_> {
             Some(NamedCondition::Written(_)) if self.depth == Depth::Syntax => return Found::nothing(),
             Some(NamedCondition::Written(node)) => named::decide(self.context, name, &node),
             Some(NamedCondition::Evaluating) => {
-                section.problem("condition", format!("names `{name}`, which is itself decided by this"));
+                section.problem("condition", format!("refers to `{name}`, which itself depends on this condition"));
                 return Found::nothing();
             }
             None => {
                 let known = self.context.condition_names();
                 let near = suggest(name, known.iter().map(String::as_str));
-                section.problem("condition", format!("names `{name}`, and [conditions] has none of this name{near}"));
+                section.problem("condition", format!("refers to `{name}`, which does not exist in [conditions]{near}"));
                 return Found::nothing();
             }
         };
@@ -249,14 +260,14 @@ impl<'c> Reader<'c, '_> {
         if matches!(self.commands, Commands::Refused) {
             section.problem(
                 "command",
-                "can be asked in [conditions], [[files]] and [[steps]] alone; name it in [conditions] and write `condition` here",
+                "is possible only in [conditions], [[files]] and [[steps]]; define it in [conditions] and use `condition` here",
             );
             return Found::nothing();
         }
         let argv = Argv::new(command.iter().map(Word::of).collect()).filter(|argv| !argv.program().is_empty());
         let Some(argv) = argv else {
             if self.depth == Depth::Whole {
-                section.problem("command", "names no program");
+                section.problem("command", "contains no program");
             }
             return Found::nothing();
         };

@@ -1,4 +1,4 @@
-//! `[dify]`: what is asked of a Dify, by which keys, and how often.
+//! `[dify]`: the monitored APIs of a Dify, their keys, and how often.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::plan::target::{ClientPlan, DifyAccount, DifyTarget, Keys, Target};
 use crate::plan::{Affects, CheckPlan, OnDown};
 use crate::secret::Secret;
 
-/// The name when nobody says another.
+/// The default name.
 const NAME: &str = "dify";
 
-/// How many times the time of one call a whole report may take, and what it may take at most.
+/// The time limit of a whole report: a multiple of the limit of one call, and an absolute maximum.
 const CALLS: u32 = 30;
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// The check that makes the report; none where there is no `[dify]`.
+/// The check that makes the report; none without `[dify]`.
 pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
     let mut section = root.table_at("dify", depth)?;
     let dify: Dify = section.declared();
@@ -50,7 +50,7 @@ pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
         interval: dify.interval.0,
         rate_limited: false,
         timeout: timeout.saturating_mul(CALLS).min(LONGEST),
-        // A report is a verdict of many calls.
+        // A report already sums up many calls.
         failure_threshold: 1,
         success_threshold: 1,
         on_down: OnDown::Report,
@@ -60,16 +60,18 @@ pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
 /// The URL without a slash at its end.
 fn url(section: &Section<'_>, dify: &Dify) -> Option<String> {
     let Some(text) = dify.url.value() else {
-        section.problem("url", "is missing: write where Dify is, as `http://api:5001`");
+        section.problem("url", "is missing: write the address of Dify, for example `http://api:5001`");
         return None;
     };
     let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let why = match &url {
-        None => "is no URL as `http://api:5001`",
-        Some(url) if !url.username().is_empty() || url.password().is_some() => "holds a user; Dify takes keys, and the account in `email`",
-        Some(url) if url.query().is_some() || url.fragment().is_some() => "holds more than host, port and path",
+        None => "is not a URL such as `http://api:5001`",
+        Some(url) if !url.username().is_empty() || url.password().is_some() => {
+            "contains a user; Dify uses API keys, and the account in `email`"
+        }
+        Some(url) if url.query().is_some() || url.fragment().is_some() => "contains more than host, port and path",
         Some(url) if url.path().trim_end_matches('/').ends_with("/v1") => {
-            "ends in `/v1`, with which the paths of the APIs begin: leave it off"
+            "ends in `/v1`, which is already part of the paths of the APIs: remove it"
         }
         Some(url) => return Some(url.as_str().trim_end_matches('/').to_owned()),
     };
@@ -82,13 +84,13 @@ fn account(section: &Section<'_>, dify: &Dify) -> Option<DifyAccount> {
         (Some(email), Some(password)) => (email, password),
         (None, None) => {
             if dify.discover == Some(true) {
-                section.problem("discover", "needs the account, `email` and `password`: it looks up the keys");
+                section.problem("discover", "needs the account (`email` and `password`), which looks up the keys");
             }
             return None;
         }
         (email, _) => {
             let (lacking, other) = if email.is_some() { ("password", "email") } else { ("email", "password") };
-            section.problem(lacking, format!("is missing, and `{other}` is there"));
+            section.problem(lacking, format!("is missing, although `{other}` is set"));
             return None;
         }
     };
@@ -107,7 +109,7 @@ fn clients(section: &Section<'_>, dify: &Dify, with_account: bool) -> Vec<Client
     wanted.map(|client| ClientPlan { client, apis: apis(section, dify, client), keys: keys(section, dify, client, with_account) }).collect()
 }
 
-/// What this client asks: what `methods` names of it, else everything.
+/// The methods of this client: those in `methods`, else all.
 fn apis(section: &Section<'_>, dify: &Dify, client: DifyClient) -> Vec<Api> {
     let own = Api::ALL.into_iter().filter(|api| api.client() == client);
     let Some(named) = dify.methods.of(client) else { return own.collect() };
@@ -120,7 +122,7 @@ fn apis(section: &Section<'_>, dify: &Dify, client: DifyClient) -> Vec<Api> {
     own.filter(|api| named.contains(api)).collect()
 }
 
-/// Where the keys of this client come from: its own, else those that the account finds, else the key of all.
+/// The source of this client's keys: its own, else those that the account finds, else the key of all clients.
 fn keys(section: &Section<'_>, dify: &Dify, client: DifyClient, with_account: bool) -> Keys {
     let one = |key: &Maybe<Secret>| key.0.clone().filter(|key| !key.is_empty());
     let (name, own) = match client {

@@ -1,4 +1,4 @@
-//! `[[files]]`: each as a step of the start that makes it so.
+//! `[[files]]`: each entry as a step of the start.
 
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::plan::resolve::condition;
 use crate::plan::resolve::process::Template;
 use crate::plan::step::{StepAction, StepPlan};
 
-/// The keys of which one at most says what is done.
+/// The keys of the action; at most one is allowed.
 const ACTIONS: [&str; 6] = ["template", "content", "copy", "directory", "link", "remove"];
 
-/// What decides whether a file is of this run.
+/// The keys that decide whether a file is applied in this run.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Switch {
@@ -31,7 +31,7 @@ struct Switch {
     own: bool,
 }
 
-/// Every file of this run, in the order of the configuration; `mode` is the one that is started, `own_command` whether it is a command of one's own.
+/// All files of this run, in the order of the configuration; `mode` is the started mode, `own_command` whether it is an ad-hoc command.
 pub(super) fn read(root: &Section<'_>, mode: Option<&str>, own_command: bool, template: &Template) -> Vec<StepPlan> {
     let context = root.context();
     let Some(nodes) = root.list("files") else { return Vec::new() };
@@ -48,7 +48,7 @@ pub(super) fn read(root: &Section<'_>, mode: Option<&str>, own_command: bool, te
         let Some((file, at, on_failure)) = (Reading { section, values: &values, template }).read() else { continue };
         if wanted && !never {
             let name = file.path.display().to_string();
-            // Two may be about one file, one after the other.
+            // Two entries may change the same file.
             let count = steps.iter().filter(|step| matches!(&step.action, StepAction::File(other) if other.path == file.path)).count();
             let name = if count == 0 { name } else { format!("{name} ({})", count + 1) };
             steps.push(StepPlan { condition, on_failure, ..StepPlan::new(&name, at, StepAction::File(Box::new(file))) });
@@ -57,14 +57,14 @@ pub(super) fn read(root: &Section<'_>, mode: Option<&str>, own_command: bool, te
     steps
 }
 
-/// The environment for later, when the working directory is left.
+/// The environment for later, after the change of the working directory.
 fn placed(environment: &Environment) -> Environment {
     let here = environment.place("");
     let here = if here.as_os_str().is_empty() { std::env::current_dir().unwrap_or_else(|_| "/".into()) } else { here };
     environment.clone().at(here)
 }
 
-/// Whether a file is of this run, by its `modes` and `own`.
+/// Whether a file is applied in this run, by its `modes` and `own`.
 fn wanted<'c>(context: &'c Context<'c>, node: &Node, mode: Option<&str>, own_command: bool, known: Option<&Section<'_>>) -> bool {
     let Some(mut section) = context.open(node, "files", Depth::Whole) else { return false };
     let Switch { modes, own } = section.part();
@@ -78,7 +78,7 @@ fn wanted<'c>(context: &'c Context<'c>, node: &Node, mode: Option<&str>, own_com
     (own || !own_command) && named.is_none_or(|named| mode.is_some_and(|mode| named.iter().any(|name| name == mode)))
 }
 
-/// One file under reading.
+/// One file that is being read.
 struct Reading<'s, 'c> {
     section: Section<'c>,
     values: &'s Values,
@@ -91,7 +91,7 @@ impl Reading<'_, '_> {
         let section = &self.section;
         let is_whole = section.depth() == Depth::Whole;
         if !section.has("path") {
-            section.problem("path", "is missing: it says which file is meant");
+            section.problem("path", "is missing: it is the path of the file");
         }
         let replace = self.replacements();
         self.fit(&what, &access);
@@ -118,17 +118,17 @@ impl Reading<'_, '_> {
         Some((file, at, turn.on_failure.unwrap_or_else(|| OnFailure::default_at(at))))
     }
 
-    /// An absolute path without steps upwards.
+    /// An absolute path without `..`.
     fn place(&self, key: &str, text: &Maybe<Text>) -> Option<PathBuf> {
         let Some(text) = text.value() else {
             if self.section.has(key) && !self.section.is_broken(key) && self.section.depth() == Depth::Whole {
-                self.section.problem(key, "is empty; a path is wanted");
+                self.section.problem(key, "is empty; expected a path");
             }
             return None;
         };
         let path = self.values.0.place(&text);
         if text.contains('\0') || key != "link" && path.components().any(|part| part == Component::ParentDir) {
-            self.section.problem(key, format!("is `{text}`; a path without `..` is wanted"));
+            self.section.problem(key, format!("is `{text}`; expected a path without `..`"));
             return None;
         }
         Some(path.components().collect())
@@ -143,21 +143,19 @@ impl Reading<'_, '_> {
                 let known = ACTIONS.join("`, `");
                 section.problem(
                     "path",
-                    format!("is all that is said; add what is done with it: one of `{known}`, or `mode`, `owner` or `replace`"),
+                    format!("is not enough; say what to do with the file: one of `{known}`, or `mode`, `owner` or `replace`"),
                 );
             }
-            return self.only(
-                &["variables", "unset_variables", "append", "delete", "exclude", "keep", "secret"],
-                "what is there already",
-                "",
-            );
+            let none = ["variables", "unset_variables", "append", "delete", "exclude", "keep", "secret"];
+            let none = none.into_iter().filter(|key| *key != "secret" || !section.has("replace"));
+            return self.only(&none.collect::<Vec<_>>(), "what is there already", "");
         };
         if let Some(other) = other.first() {
-            section.problem(other, format!("stands beside `{action}`; a file has one of them"));
+            section.problem(other, format!("excludes `{action}`; a file has only one of them"));
         }
         for key in ["directory", "remove"] {
             if section.origin(key).is_some() && [("directory", what.directory), ("remove", what.remove)].contains(&(key, Some(false))) {
-                section.problem(key, "is `false`, which says nothing; leave it out");
+                section.problem(key, "is `false`, which has no effect; remove it");
             }
         }
         match *action {
@@ -198,7 +196,7 @@ impl Reading<'_, '_> {
             }
         }
         if access.recursive && access.mode.is_none() && !section.has("owner") && !section.is_broken("mode") {
-            section.problem("recursive", "is about `owner` and `mode`, and neither is there");
+            section.problem("recursive", "applies to `owner` and `mode`, and neither is set");
         }
     }
 
@@ -214,7 +212,7 @@ impl Reading<'_, '_> {
         let texts = |texts: &[Text]| texts.iter().map(Text::value).collect::<Vec<_>>();
         let variables = what.variables.as_deref().map(texts);
         if let Some(wrong) = variables.iter().flatten().find(|name| name.is_empty() || name.contains(['$', '{', '}', ' '])) {
-            section.problem("variables", format!("has `{wrong}`; the names of variables are wanted, as `[\"DB_HOST\"]`"));
+            section.problem("variables", format!("has `{wrong}`; expected names of variables such as `[\"DB_HOST\"]`"));
         }
         let append = what.append;
         if section.has("template") {
@@ -239,7 +237,7 @@ impl Reading<'_, '_> {
         Some(if section.has("remove") { FileAction::Remove } else { FileAction::Change(replace) })
     }
 
-    /// The text of the configuration; where variables are listed, those alone are replaced in it.
+    /// The text of the configuration; if variables are listed, only those are replaced in it.
     fn content(&self, variables: Option<Vec<String>>) -> Option<Text> {
         let (section, context) = (&self.section, self.section.context());
         let node = section.node("content")?;
@@ -259,7 +257,7 @@ impl Reading<'_, '_> {
             let Replace { from, to, optional } = one.declared();
             let from = from.value();
             if from.is_none() && !one.is_broken("from") && one.depth() == Depth::Whole {
-                context.problem(Problem::at(&node.origin, "[files.replace] lacks `from`: it is the text that is replaced"));
+                context.problem(Problem::at(&node.origin, "[files.replace] needs `from`, the text to replace"));
             }
             Some(Replacement { from: from?, to, optional })
         };

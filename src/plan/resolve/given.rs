@@ -1,4 +1,4 @@
-//! What the command line's targets get from the environment: `${NAME}` in their URLs, and the passwords that the servers' own clients take.
+//! Values from the environment for targets of the command line: `${NAME}` in their URLs, and the password variables of the servers' own clients.
 
 use crate::config::interpolate::{Findings, Template, remember};
 use crate::config::problem::Problem;
@@ -7,7 +7,7 @@ use crate::plan::resolve::target_url;
 use crate::plan::target::{RedisTarget, Target};
 use crate::secret::Secret;
 
-/// The URL with its variables, each encoded for its place. Only `${` begins one: whoever writes a command line has had a shell for the rest.
+/// The URL with its variables, each encoded for its place. Only `${` begins a variable: everything else was left to the shell of the command line.
 pub(super) fn expanded(context: &Context<'_>, number: usize, url: &str) -> String {
     if !url.contains("${") || !url.contains("://") {
         return url.to_owned();
@@ -21,7 +21,7 @@ pub(super) fn expanded(context: &Context<'_>, number: usize, url: &str) -> Strin
     text.map(|text| target_url::assemble(&text)).unwrap_or_default()
 }
 
-/// Gives a target whose URL names no password the one that psql, mysql and redis-cli would take.
+/// Gives a target without a password in its URL the one that psql, mysql and redis-cli would use.
 pub(super) fn with_password(context: &Context<'_>, mut target: Target) -> Target {
     let (place, name) = match &mut target {
         Target::Postgres(postgres) => (&mut postgres.password, "PGPASSWORD"),

@@ -1,4 +1,4 @@
-//! `[health]`: where portcullis answers, and who may see details.
+//! `[health]`: the addresses of the health endpoint, and who may see details.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,28 +14,32 @@ use crate::plan::resolve::variables;
 use crate::plan::{Details, HealthPlan, SocketName, ViewSwitch, Views};
 use crate::secret::Secret;
 
-/// The port when nobody says another.
+/// The default port.
 const DEFAULT_PORT: u16 = 8051;
 
-/// Where a running portcullis answers.
+/// The addresses of a running portcullis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthAddress {
-    /// The TCP addresses of the first that is listened on; empty: none.
+    /// The TCP addresses of the first listener; empty: none.
     pub listen: Vec<SocketAddr>,
     /// The unix socket.
     pub socket: Option<SocketName>,
 }
 
-/// Where the portcullis that runs with this file and environment answers, as `healthcheck` looks for it.
+/// The addresses of the portcullis that runs with this file and environment, for `healthcheck`.
 ///
-/// Reads nothing but `listen` and `socket` of `[health]`; what is wrong anywhere else, or with them, yields the default.
+/// Reads only `listen` and `socket` of `[health]`; errors in them or elsewhere give the default.
 pub fn health_address(file: Option<&Path>, environment: &Environment) -> HealthAddress {
     let layers = Layers { file, preset: None, overrides: &[] };
     address(&readable(layers, environment))
 }
 
-/// `[health]` as far as it can be read, whatever else is wrong.
+/// `[health]` as far as it can be read, regardless of other errors.
 fn readable(layers: Layers<'_>, environment: &Environment) -> Health {
+    if environment.file(layers.file).is_none() && !environment.names().any(|name| name.starts_with(layers::PREFIX)) {
+        // The built-in configuration does not set it without a variable.
+        return Health::default();
+    }
     let tree = layers::load(layers, environment, &mut Vec::new());
     let seen = variables::seen(&tree, environment);
     let context = Context::new(&seen);
@@ -43,13 +47,13 @@ fn readable(layers: Layers<'_>, environment: &Environment) -> Health {
     root.table("health").map(|mut health| health.part()).unwrap_or_default()
 }
 
-/// The token of `[health]` that who gives orders has to bear; none when none is asked for, or when it cannot be read.
+/// The token of `[health]` that control requests need; none if none is required, or if it cannot be read.
 pub fn health_token(file: Option<&Path>, environment: &Environment) -> Option<Secret> {
     let layers = Layers { file, preset: None, overrides: &[] };
     readable(layers, environment).token.0
 }
 
-/// What decides how the rest is read.
+/// The key that decides how the rest is read.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Gate {
@@ -73,7 +77,8 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     }
     let (listen, socket) = (listeners(&health), address(&health).socket);
     if listen.is_empty() && socket.is_none() {
-        section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
+        section
+            .problem("listen", "is empty, and so is `socket`: no client could connect; write `enabled = false` to switch the endpoint off");
     }
     let switches = [
         (ViewSwitch::Healthz, health.healthz),
@@ -96,14 +101,14 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     })
 }
 
-/// `[health]`, empty where it is not written; none when it is no table.
+/// `[health]`, empty if it is not written; none if it is not a table.
 fn section<'c>(root: &Section<'c>, depth: Depth) -> Option<Section<'c>> {
     let none = || root.context().section(Table::default(), "health", None, depth);
     if root.has("health") { root.table_at("health", depth) } else { Some(none()) }
 }
 
-/// Beside a command of one's own: the unix socket alone, where `healthcheck` is told that no service runs. What is wrong with the
-/// rest of the table is of no matter to it.
+/// For an ad-hoc command: only the unix socket, where `healthcheck` learns that no service runs. Errors in the rest of the table do not matter for
+/// it.
 pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     section(root, Depth::Syntax)?.declared::<Health>();
     let health: Health = section(root, Depth::Whole)?.part();
@@ -120,7 +125,7 @@ pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     })
 }
 
-/// Every listener that is written; by default one on every address of the host.
+/// All configured listeners; by default one on every address of the host.
 fn listeners(health: &Health) -> Vec<Listen> {
     match &health.listen {
         None => vec![Listen::everywhere(DEFAULT_PORT)],
@@ -128,7 +133,7 @@ fn listeners(health: &Health) -> Vec<Listen> {
     }
 }
 
-/// The first listener, after whose port the socket is named by default.
+/// The first listener; its port is part of the default socket name.
 fn address(health: &Health) -> HealthAddress {
     let listen = listeners(health).into_iter().next().map(|first| first.0).unwrap_or_default();
     let port = listen.first().map_or(DEFAULT_PORT, SocketAddr::port);

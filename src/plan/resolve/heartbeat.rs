@@ -1,4 +1,4 @@
-//! `[heartbeat]`: where and how often the readiness is written.
+//! `[heartbeat]`: where and how often the readiness is written to Redis.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::plan::resolve::{checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
 
-/// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
+/// The expiry has to cover two intervals, two lost replies and ten seconds; with less, the key expires in an outage of half a minute.
 const SLACK: Duration = Duration::from_secs(14);
 
-/// Said where there is nothing that could be meant.
-const NO_REDIS: &str = "no heartbeat: no Redis is configured that readiness could be written to";
+/// The remark if no Redis is configured.
+const NO_REDIS: &str = "no heartbeat: no Redis is configured to write it to";
 
-/// The heartbeat; none without a Redis, which is said once.
+/// The heartbeat; none without a Redis, which is reported once.
 pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> Option<HeartbeatPlan> {
     let context = root.context();
     let Some(form) = root.table_at("heartbeat", Depth::Syntax) else {
         if !root.has("heartbeat") {
             match checks.iter().find(|check| place(&check.target).is_some()) {
                 Some(check) => context.notice(format!(
-                    "no heartbeat: [heartbeat] is missing; `check = \"{}\"` in it writes readiness there, `enabled = false` leaves it off",
+                    "no heartbeat: [heartbeat] is missing; `check = \"{}\"` in it writes the readiness there, `enabled = false` switches it off",
                     check.name
                 )),
                 None => context.remark(NO_REDIS),
@@ -46,7 +46,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     for (name, text) in [("key", &key), ("prefix", &prefix)] {
         let odd = |text: &String| text.contains(['{', '}']) || text.chars().any(|c| c.is_control() || c.is_whitespace());
         if text.as_ref().is_some_and(odd) {
-            section.problem(name, "holds a brace or a blank; a brace would move its records to another slot of a cluster");
+            section.problem(name, "contains a brace or a blank; a brace would move its records to another slot of a cluster");
         }
     }
     let (ttl, every) = (beat.ttl.0, beat.every.0);
@@ -57,7 +57,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         );
     } else if ttl < every * 2 + SLACK {
         context.notice(format!(
-            "the heartbeat's ttl of {} is short for a beat every {}: from {} on it outlasts a lost beat",
+            "the heartbeat's ttl of {} is short for a heartbeat every {}: from {} on the key survives a lost heartbeat",
             humantime::format_duration(ttl),
             humantime::format_duration(every),
             humantime::format_duration(every * 2 + SLACK)
@@ -68,7 +68,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     Some(HeartbeatPlan { target: target?, key, ttl, every, simple, exclusive: beat.exclusive, required: beat.required })
 }
 
-/// What the service's name gives, behind the prefix that its application gives all keys of its own.
+/// The key for the service's name, after the prefix that the application uses for all its keys.
 fn default_key(prefix: Option<&str>, service: &str) -> String {
     let prefix = prefix.map(|prefix| format!("{}:", prefix.trim_end_matches(':')));
     format!("{}{service}_service_status", prefix.unwrap_or_default())
@@ -85,13 +85,13 @@ fn redis(section: &Section<'_>, heartbeat: &HeartbeatSection, checks: &[CheckPla
             if section.depth() == Depth::Syntax {
                 return None;
             }
-            section.problem("url", "is missing: name the Redis by `url`, or by `check` the redis check that names it");
+            section.problem("url", "is missing: name the Redis by `url`, or a redis check by `check`");
             return None;
         }
         let target = target::read(section, &heartbeat.target)?;
         let place = place(&target);
         if place.is_none() {
-            section.problem(if section.has("kind") { "kind" } else { "url" }, format!("is of kind {}; a redis is wanted", target.kind()));
+            section.problem(if section.has("kind") { "kind" } else { "url" }, format!("is of kind {}; expected a redis", target.kind()));
         }
         return place;
     }
@@ -102,17 +102,17 @@ fn redis(section: &Section<'_>, heartbeat: &HeartbeatSection, checks: &[CheckPla
     let known: Vec<(String, RedisPlace)> =
         checks.iter().filter_map(|plan| place(&plan.target).map(|place| (plan.name.clone(), place))).collect();
     let found = known.iter().find(|(name, _)| *name == check).map(|(_, target)| target.clone());
-    // One that is wrong itself has been named already.
+    // A check with errors has already been reported.
     if found.is_none() && section.context().checks_are_right() {
         section.problem(
             "check",
-            format!("names `{check}`, which is no redis check{}", suggest(&check, known.iter().map(|(name, _)| name.as_str()))),
+            format!("names `{check}`, which is not a redis check{}", suggest(&check, known.iter().map(|(name, _)| name.as_str()))),
         );
     }
     found
 }
 
-/// Where a target can be written to; none when it is no Redis.
+/// The Redis that can be written to for this target; none if it is not a Redis.
 pub(super) fn place(target: &Target) -> Option<RedisPlace> {
     match target.clone() {
         Target::Redis(target) => Some(RedisPlace::One(target)),
@@ -123,8 +123,7 @@ pub(super) fn place(target: &Target) -> Option<RedisPlace> {
     }
 }
 
-/// Where the heartbeat of `service` is read, and its shared key; none without a heartbeat. What else the configuration says, or lacks,
-/// is no reader's concern.
+/// The Redis and the shared key of `service`'s heartbeat, for readers; none without a heartbeat. The rest of the configuration is ignored.
 pub(super) fn heartbeat_location(root: &Section<'_>, configuration: &Configuration, service: &str) -> Option<(RedisPlace, String)> {
     let plan = read(root, service, &checks::read(root, Depth::Whole))?;
     let beat: Beat = root.table_at("heartbeat", Depth::Whole)?.part();

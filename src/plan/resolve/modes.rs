@@ -21,31 +21,31 @@ use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::resolve::{checks, started};
 use crate::plan::{CheckPlan, ProcessPlan, StartRefusal, StartedPlan};
 
-/// What was decided about the process.
+/// The decisions about the process.
 pub(super) struct Chosen<'c> {
-    /// The mode's name, known or not; none when nothing names one.
+    /// The mode's name, known or not; none if nothing names one.
     pub mode: Option<String>,
-    /// The process; none when the mode has none, or when it is wrong.
+    /// The process; none if the mode has none, or if it has errors.
     pub main: Option<ProcessPlan>,
     /// Whether this mode migrates.
     pub migrates: bool,
-    /// Whether it only waits until another one has.
+    /// Whether it only waits until another replica has migrated.
     pub waits: bool,
-    /// Whether the mode says itself that it has no process.
+    /// Whether the mode declares that it has no process.
     pub ends_after_migration: bool,
-    /// Why there is no process, where that is an error.
+    /// Why there is no process, if that is an error.
     pub refusal: Option<StartRefusal>,
-    /// The checks of this mode alone.
+    /// The checks of this mode only.
     pub checks: Vec<CheckPlan>,
-    /// Environment and stop of this mode, for the migration too.
+    /// Environment and stop settings of this mode, also for the migration.
     pub template: Template,
-    /// What is said of every process, for modules.
+    /// The settings of every process, for modules.
     pub general: General<'c>,
-    /// How long the orchestrator is known to wait.
+    /// The known grace period of the orchestrator.
     pub grace: Option<Duration>,
 }
 
-/// Chooses the mode, reads it whole, and looks at the form of all others. `looks` is whether checks are asked at all.
+/// Selects the mode, reads it completely, and checks the form of all others. `looks` is whether checks are probed at all.
 pub(super) fn read<'c>(
     root: &Section<'c>,
     configuration: &Configuration,
@@ -54,13 +54,13 @@ pub(super) fn read<'c>(
     looks: bool,
 ) -> Chosen<'c> {
     let (context, own) = (root.context(), given.own);
-    let (mode, is_told) = if root.has("mode") {
+    let (mode, is_known) = if root.has("mode") {
         (configuration.mode.0.as_ref().map(Text::value), !root.is_broken("mode"))
     } else {
         let found = context.environment.lookup("MODE");
         let found = found.map_err(|why| context.problem(Problem::at(&Origin::Variable("MODE".into()), why)));
-        let is_told = found.is_ok();
-        (found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty()), is_told)
+        let is_known = found.is_ok();
+        (found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty()), is_known)
     };
     let fallback = configuration.mode_fallback.0.as_ref().map(Text::value);
     let (general, template, process) = General::read(root, variables);
@@ -103,9 +103,10 @@ pub(super) fn read<'c>(
     let name = known_mode.or(fallback.filter(|name| modes.node(name).is_some())).or_else(only);
     if own.is_some() {
         if let (None, Some(mode)) = (&name, &chosen.mode) {
-            // A shell is wanted just where something is wrong.
-            context
-                .notice(format!("unknown mode `{mode}`: the command gets what [process] and [env] say, and no mode's user or variables"));
+            // A shell is needed most when something is wrong.
+            context.notice(format!(
+                "unknown mode `{mode}`: the command gets the settings of [process] and [env], and no user or variables of a mode"
+            ));
         }
         if let Some(entry) = known.iter().find(|entry| Some(&entry.key) == name.as_ref()) {
             let reading = Reading { modes, entry, given, looks, depth: Depth::Whole, general: &general };
@@ -127,13 +128,13 @@ pub(super) fn read<'c>(
             },
             None => format!("no mode is given: set MODE or use --mode; known: {list}"),
         };
-        // A mode that cannot be read is none that is missing.
-        if is_told && context.is_complete() {
+        // A mode that cannot be read is not missing.
+        if is_known && context.is_complete() {
             let by_variable = || Problem::at(&Origin::Variable("MODE".into()), &problem);
             let by_nobody = || if chosen.mode.is_some() { by_variable() } else { Problem::missing(&problem) };
             context.problem(root.origin("mode").map_or_else(by_nobody, |origin| Problem::at(origin, &problem)));
         }
-        // Nothing is to be said of a name that comes from it.
+        // No message about a name that comes from it.
         chosen.mode = None;
         return chosen;
     };
@@ -147,7 +148,7 @@ pub(super) fn read<'c>(
         (chosen.main, chosen.refusal, chosen.checks) = (read.main, read.refusal, read.checks);
         if !given.arguments.is_empty() && !read.took_arguments && given.rest != Rest::Ignored {
             let problem = format!(
-                "mode `{}` takes no arguments and got `{}`: remove the image's CMD, because the mode has the command; or use `run --exec -- COMMAND` to run a command of your own, or say in [[arguments]] what becomes of them",
+                "mode `{}` takes no arguments and got `{}`: remove the image's CMD, because the mode has the command; or use `run --exec -- COMMAND` to run a command of your own, or handle them by a rule in [[arguments]]",
                 entry.key,
                 given.shown()
             );
@@ -157,7 +158,7 @@ pub(super) fn read<'c>(
     chosen
 }
 
-/// One mode under reading.
+/// One mode that is being read.
 struct Reading<'s, 'c> {
     modes: &'s Section<'c>,
     entry: &'s Entry,
@@ -178,7 +179,7 @@ struct Read {
 }
 
 impl<'c> Reading<'_, 'c> {
-    /// The mode laid over what is said of every process.
+    /// The mode merged over the settings of every process.
     fn open(&self) -> Option<(Section<'c>, Template, Migrate)> {
         let (context, path) = (self.modes.context(), self.modes.below(&self.entry.key));
         let mut keys = context.keys_of::<ProcessKeys>();
@@ -194,7 +195,7 @@ impl<'c> Reading<'_, 'c> {
         Some((section, template, own.migrate))
     }
 
-    /// What a command of one's own finds around it in this mode, and its checks; the mode's own command is not looked at.
+    /// The environment of an ad-hoc command in this mode, and its checks; the mode's own command is not read.
     fn around_the_command(&self) -> Option<(Template, Vec<CheckPlan>)> {
         let (section, mut template, _) = self.open()?;
         self.variant(&section, &mut template);
@@ -207,7 +208,7 @@ impl<'c> Reading<'_, 'c> {
             context.problem(Problem::at(&self.entry.origin, "a mode's name is empty"));
         }
         let (section, template, migrate) = self.open()?;
-        // A variant is one of the process; the migration before it is the same in all of them.
+        // Variants concern only the process; the migration is the same in all of them.
         let mut of_main = template.clone();
         let (variant, refusal) = self.variant(&section, &mut of_main).unzip();
         let refusal = refusal.flatten();
@@ -222,7 +223,7 @@ impl<'c> Reading<'_, 'c> {
         };
         let understood = command.as_ref().is_some_and(|command| builder.command(command, section.path(), self.depth));
         if command.is_none() && refusal.is_none() {
-            section.problem("command", "is missing; `[]` says that the mode ends after the migration");
+            section.problem("command", "is missing; write `[]` if the mode ends after the migration");
         }
         if self.given.rest == Rest::Appended && self.depth == Depth::Whole && !builder.took_arguments && !builder.words.is_empty() {
             builder.words.extend(self.given.arguments.iter().map(Word::plain));
@@ -233,10 +234,10 @@ impl<'c> Reading<'_, 'c> {
         let started = self.started(own("started"));
         let argv = Argv::new(builder.words);
         if self.depth == Depth::Whole && argv.as_ref().is_some_and(|argv| argv.program().is_empty()) {
-            section.problem("command", "begins with an empty word, which names no program");
+            section.problem("command", "begins with an empty word, which is not a program");
         }
         if no_words && section.has("started") {
-            section.problem("started", "means nothing to a mode without a command");
+            section.problem("started", "has no effect in a mode without a command");
         }
         if argv.is_none() && !ends_after_migration && understood && self.depth == Depth::Whole {
             section.problem("command", "has no word left after interpolation");

@@ -1,4 +1,4 @@
-//! `[modules.NAME]`: further processes beside the main one, by name and by number.
+//! `[modules.NAME]`: further processes beside the main one.
 
 mod order;
 
@@ -17,14 +17,14 @@ use crate::plan::resolve::{checks, condition, started};
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, ModuleId, ModulePlan};
 
-/// One module as written: its instances, and whom it comes after by name.
+/// One module of the configuration: its instances, and the names in its `after`.
 struct Written<'c> {
     entry: &'c Entry,
     path: String,
-    /// Whether its `when` holds, and modules that start when it does are wanted.
+    /// Whether its `when` holds, and the run has modules with its `start`.
     used: bool,
     start: ModuleStart,
-    /// Whether it is numbered, and by which numbers.
+    /// Whether it is numbered, and the numbers of its instances.
     instances: Option<Range<u32>>,
     after: Predecessors,
 }
@@ -34,7 +34,7 @@ struct Written<'c> {
 pub(super) enum Wanted {
     /// None.
     None,
-    /// Those that come before the waits: there is no process that others could be beside.
+    /// Only those with `start = "first"`: there is no process.
     First,
     /// All of them.
     All,
@@ -43,7 +43,7 @@ pub(super) enum Wanted {
 /// The modules of a run.
 #[derive(Default)]
 pub(super) struct Modules {
-    /// Every one whose `when` holds, in order.
+    /// All whose `when` holds, in order.
     pub plans: Vec<ModulePlan>,
     /// The checks that belong to them.
     pub checks: Vec<CheckPlan>,
@@ -51,7 +51,7 @@ pub(super) struct Modules {
     pub after: Vec<ModuleId>,
 }
 
-/// The modules that are wanted; the numbers of their checks begin at `first_check`. The process comes after `of_main`.
+/// The modules of this run; the numbers of their checks begin at `first_check`. `of_main` is the `after` of the process.
 pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, first_check: usize, of_main: &Predecessors) -> Modules {
     let depth = if wanted == Wanted::None { Depth::Syntax } else { root.depth() };
     let Some(section) = root.table_at("modules", depth) else {
@@ -62,7 +62,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
     let after = order::resolve(section.context(), &written);
     let (mut plans, mut own) = (Vec::new(), Vec::new());
     for module in &written {
-        // The form of one is looked at even where there shall be none.
+        // The form is checked even if the run has no modules.
         let some = !module.instances.as_ref().is_some_and(Range::is_empty);
         let depth = if module.used && some { depth } else { Depth::Syntax };
         let numbers: Vec<Option<u32>> = match &module.instances {
@@ -73,7 +73,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
             let name = number.map_or_else(|| module.entry.key.clone(), |number| format!("{}-{number}", module.entry.key));
             let environment = section.context().environment;
             let environment = number.map_or_else(|| environment.clone(), |number| environment.of_instance(number));
-            // Each instance is read as if it were alone; what is wrong with all of them is said once.
+            // Each instance is read separately; an error in all of them is reported once.
             let context = section.context().of_part(&environment);
             let found = instance(&context, &module.entry.node, &module.path, &name, general, depth);
             if index == 0 {
@@ -97,7 +97,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
     Modules { plans, checks: own, after: before_main }
 }
 
-/// What of a module does not differ between its instances.
+/// The keys of a module that are the same for all its instances.
 fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Wanted) -> Option<Written<'c>> {
     let context = modules.context();
     if let Err(why) = checks::check_name(&entry.key) {
@@ -110,7 +110,7 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
     let used = condition::holds(context, form.node("when"), &path, depth) && (wanted != Wanted::First || is_first());
     let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Syntax })?;
     let Family { instances, start, .. } = section.part();
-    // Where `instances` is wrong there is at least one, and its `${@instance}` is right.
+    // If `instances` is wrong, there is at least one instance, with a valid `${@instance}`.
     let instances = instances.map(|numbers| numbers.0).or_else(|| section.has("instances").then_some(0..1));
     Some(Written { entry, path, used, start, instances, after: Predecessors::read(&section) })
 }
@@ -123,7 +123,7 @@ fn instance<'c>(
     general: &General<'_>,
     depth: Depth,
 ) -> Option<(ModulePlan, Vec<CheckPlan>)> {
-    // Whether and how often it is started again is its own affair.
+    // A module has its own restart settings.
     let own_affair = ["restart", "restart_limit", "watchdog"];
     let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
     let mut section = context.open(&general.below(node, &keys, false), path, depth)?;
@@ -138,7 +138,7 @@ fn instance<'c>(
     template.variables.set_all(section.table("env"));
     let mut started = started::read(&section, depth);
     if start == ModuleStart::First && started.is_none() && depth == Depth::Whole {
-        let why = "it counts as ready as soon as it runs; `started` says when it is";
+        let why = "it counts as ready as soon as it runs; add `started` to say when it is ready";
         context.notice(format!("module {name} comes before the waits and has no startup check: {why}"));
     }
     let mut checks = checks::of_module(&section, name);
@@ -156,7 +156,7 @@ fn instance<'c>(
     }
     let argv = Argv::new(builder.words).filter(|argv| !argv.program().is_empty());
     if argv.is_none() && understood && depth == Depth::Whole {
-        section.problem("command", "names no program");
+        section.problem("command", "contains no program");
     }
     let of_start = started
         .as_mut()

@@ -1,4 +1,4 @@
-//! How a process is started, signalled, stopped and started again, from what `[process]`, a mode or a module say of it.
+//! How a process is started, signalled, stopped and restarted, from `[process]`, a mode or a module.
 
 use serde::Deserialize;
 
@@ -20,18 +20,18 @@ use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
 
-/// What is said of every process, before a mode or a module has its say.
+/// The settings of every process, before those of a mode or a module.
 #[derive(Clone)]
 pub(super) struct General<'c> {
     /// `[process]`; none without one.
     pub section: Option<Section<'c>>,
     /// `[env]`.
     pub variables: VariableChanges,
-    /// Whether the start of every module counts that does not say otherwise.
+    /// Whether the start of every module counts by default.
     pub with_all_modules: bool,
 }
 
-/// What decides whether the start of a module counts that says nothing of it.
+/// The key that sets whether the start of a module counts by default.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Counting {
@@ -39,7 +39,7 @@ struct Counting {
 }
 
 impl<'c> General<'c> {
-    /// `[process]` and `[env]`, and what a process is that nobody says more of.
+    /// `[process]` and `[env]`, and the default settings of a process.
     pub(super) fn read(root: &Section<'c>, variables: VariableChanges) -> (Self, Template, ProcessSection) {
         let mut section = root.table("process");
         let process: ProcessSection = section.as_mut().map(Section::declared).unwrap_or_default();
@@ -49,8 +49,8 @@ impl<'c> General<'c> {
         (Self { section, variables, with_all_modules }, template, process)
     }
 
-    /// What was written for a mode or a module laid over what `[process]` says of these `keys`. Of what is a table of its own, `limits` are
-    /// laid over each other, and `rewrite` is replaced; an option of the command line stays above a mode.
+    /// The keys of a mode or a module merged over these `keys` of `[process]`. The table `limits` is merged, `rewrite` is replaced; an option of the
+    /// command line still overrides a mode.
     pub(super) fn below(&self, written: &Node, keys: &[&str], options_stay: bool) -> Node {
         let (Some(general), Value::Table(own)) = (&self.section, &written.value) else { return written.clone() };
         let (mut table, mut own) = (Table::default(), own.clone());
@@ -77,7 +77,7 @@ pub(super) struct Predecessors {
 }
 
 impl Predecessors {
-    /// What `after` of this section names.
+    /// The names in `after` of this section.
     pub(super) fn read(section: &Section<'_>) -> Self {
         let what = section.what("after");
         let text = |node: Node| Some((section.context().text(&node, &what, section.depth())?.value(), node));
@@ -85,11 +85,11 @@ impl Predecessors {
     }
 }
 
-/// What all children of a mode, or of a module, share.
+/// The settings that all children of a mode, or of a module, share.
 #[derive(Clone)]
 pub(super) struct Template {
     pub variables: VariableChanges,
-    /// The modules that the main process comes after.
+    /// The modules in the `after` of the main process.
     pub after: Predecessors,
     account: Option<UserAccount>,
     keys: ProcessKeys,
@@ -97,7 +97,7 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// What the keys of `section` say; a user that the image does not know is told there.
+    /// The values of the keys of `section`; an unknown user is reported there.
     pub(super) fn of(section: Option<&mut Section<'_>>, keys: ProcessKeys, main: MainKeys, variables: VariableChanges) -> Self {
         let account = section
             .filter(|section| section.depth() == Depth::Whole)
@@ -107,7 +107,7 @@ impl Template {
         Self { variables, after: Predecessors::default(), account, keys, main }
     }
 
-    /// The same for something that runs once, as `section` has it.
+    /// The same for something that runs once, as `section` has it; its variables are read before it, because it sees them.
     pub(super) fn around(&self, section: &mut Section<'_>, around: &Around) -> Self {
         let keys = ProcessKeys {
             user: if around.user.0.is_some() { around.user.clone() } else { self.keys.user.clone() },
@@ -121,16 +121,19 @@ impl Template {
             restart: None,
             ..self.keys.clone()
         };
-        let mut template = if around.user.0.is_some() {
+        if around.user.0.is_some() {
             Self::of(Some(section), keys, self.main.clone(), self.variables.clone())
         } else {
             Self { keys, ..self.clone() }
-        };
-        template.variables.set_all(section.table("env"));
-        template
+        }
     }
 
-    /// Who the process is, where that is not portcullis' own user.
+    /// The same with these variables.
+    pub(super) fn with(&self, variables: VariableChanges) -> Self {
+        Self { variables, ..self.clone() }
+    }
+
+    /// The user of the process, if it is not that of portcullis.
     pub(super) fn user(&self) -> Option<&Credentials> {
         self.account.as_ref().map(|account| &account.credentials)
     }
@@ -139,7 +142,7 @@ impl Template {
     pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> ProcessPlan {
         let Self { variables, account, keys, main, .. } = self;
         let mut env = variables.set.clone();
-        // A user's programs look for its files at home; what the operator sets stands above that.
+        // Programs look for a user's files in its home directory; a `HOME` of the operator overrides this.
         let home = account.as_ref().filter(|_| !env.iter().any(|(name, _)| name == "HOME"));
         env.extend(home.map(|account| ("HOME".to_owned(), Word::plain(&account.home))));
         let numbers = |signals: &[SignalNumber]| signals.iter().map(|signal| signal.0).collect();
@@ -174,7 +177,7 @@ impl Template {
         }
     }
 
-    /// Takes `user` of `section` in place of its own, where there is one.
+    /// Uses `user` of `section` instead of its own, if set.
     pub(super) fn run_as(&mut self, section: &mut Section<'_>, user: &Maybe<Text>) {
         if let Some(user) = user.value() {
             match Accounts::read().find(&user) {
@@ -184,18 +187,18 @@ impl Template {
         }
     }
 
-    /// Whether a start that failed is held for inspection.
+    /// Whether a failed start is held for inspection.
     pub(super) fn holds(&self) -> bool {
         self.main.on_startup_failure == OnStartupFailure::Hold
     }
 
-    /// Whether the lines of a process shall bear its name.
+    /// Whether the lines of a process get its name as a prefix.
     pub(super) fn is_labelled(&self) -> bool {
         self.keys.output == Output::Prefix
     }
 
-    /// A command of one's own keeps its surroundings and its signals, and nothing that is about a service: it is not started again,
-    /// watched, drained, held or labelled, and its exit code is its own.
+    /// An ad-hoc command keeps its environment and its signals, but no service settings: no restart, watchdog, drain, hold or prefix, and its exit
+    /// code is not changed.
     pub(super) fn is_own_command(&mut self) {
         let rest = MainKeys::default();
         (self.keys.restart, self.keys.watchdog, self.keys.output) = (Some(RestartPolicy::Never), None, Output::Inherit);

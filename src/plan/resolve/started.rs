@@ -1,4 +1,4 @@
-//! `started`: how the start of a process is known to be through.
+//! `started`: how the end of a process' start is detected.
 
 use crate::config::interpolate::Text;
 use crate::config::reader::{Depth, Section};
@@ -9,13 +9,13 @@ use crate::plan::argv::Word;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::target;
 
-/// The longest text that is looked for in the output, in bytes.
+/// The longest text to search for in the output, in bytes.
 const LONGEST_LINE: usize = 1024;
 
-/// The keys by which a process says itself that it is ready.
+/// The keys for a process that reports its readiness itself.
 const SIGNS: [&str; 3] = ["notify", "notify_fd", "line"];
 
-/// The startup check below `section`; none without one, or when it is wrong.
+/// The startup check of `section`; none without one, or if it has errors.
 pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {
     let mut section = section.table_at("started", depth)?;
     let started: Started = section.declared();
@@ -24,7 +24,7 @@ pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {
     let mut signs = SIGNS.into_iter().filter(|key| section.has(key) && (*key != "notify" || start.notify));
     if let Some(first) = signs.next() {
         for key in signs.chain(["url", "kind"]).filter(|key| section.has(key)) {
-            section.problem(key, format!("stands beside `{first}`; the start is known in one way"));
+            section.problem(key, format!("excludes `{first}`; a startup check has only one of them"));
         }
     }
     let sign = match sign(&section, &start) {
@@ -35,7 +35,7 @@ pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {
     Some(StartedPlan { sign, within: start.within.0 })
 }
 
-/// How the process says itself that it is ready; none where it does not, or where that is wrong.
+/// How the process reports its readiness itself; none if it does not, or if that has errors.
 fn sign(section: &Section<'_>, start: &StartSection) -> Option<StartSign> {
     let descriptor = start.notify_fd.and_then(Number::to).map(StartSign::Writes);
     let line = start.line.as_ref().and_then(|text| match fault(text) {
@@ -48,13 +48,13 @@ fn sign(section: &Section<'_>, start: &StartSection) -> Option<StartSign> {
     descriptor.or(start.notify.then_some(StartSign::Notifies)).or(line)
 }
 
-/// What keeps a text from being found in a line of the output.
+/// Why a text cannot be found in a line of the output.
 fn fault(text: &Text) -> Option<&'static str> {
     let value = text.value();
     match () {
-        () if value.is_empty() => Some("is empty, which every output contains"),
-        () if value.contains('\n') => Some("has more than one line; name a part of one line"),
-        () if value.len() > LONGEST_LINE => Some("has more than 1024 bytes; a part of the line is enough"),
+        () if value.is_empty() => Some("is empty, and every output contains the empty text"),
+        () if value.contains('\n') => Some("has more than one line; use a part of one line"),
+        () if value.len() > LONGEST_LINE => Some("has more than 1024 bytes; use a part of the line"),
         () => None,
     }
 }

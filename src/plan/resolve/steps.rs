@@ -1,4 +1,4 @@
-//! `[[steps]]`: what is done once in a start, in the order in which it is done.
+//! `[[steps]]`: the commands of a start, in the order in which they run.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,24 @@ use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
-use crate::config::step::{OnFailure, Parts, StepAt, StepSection};
+use crate::config::step::{OnFailure, StepAt, StepSection};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
 use crate::plan::resolve::condition;
+use crate::plan::resolve::items::{self, Item};
 use crate::plan::resolve::migrations::Locks;
 use crate::plan::resolve::process::Template;
 use crate::plan::step::HooksPlan;
-use crate::plan::{CheckPlan, HoldPlan, LockPlan, MigrationPlan, ProcessPlan, StepAction, StepPlan};
+use crate::plan::{CheckPlan, ConditionPlan, HoldPlan, LockPlan, MigrationPlan, ProcessPlan, StepAction, StepPlan};
 
-/// What steps are read for.
+/// The run that the steps are read for.
 pub(super) struct Steps<'a, 'c> {
     pub root: &'a Section<'c>,
-    /// What a command of this mode finds around it.
+    /// The environment of a command of this mode.
     pub template: &'a Template,
     pub mode: Option<&'a str>,
-    /// The mode's process is a command of one's own.
+    /// Whether the process is an ad-hoc command.
     pub own_command: bool,
     /// Whether locks are taken.
     pub locks: bool,
@@ -34,24 +35,21 @@ pub(super) struct Steps<'a, 'c> {
     pub migration: Option<&'a MigrationPlan>,
 }
 
-/// What decides how the rest is read.
+/// The key that decides how the rest is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Switch {
     own: bool,
 }
 
-/// An item of `each`, and whether no part of it may be shown.
-type Item = (String, bool);
-
-/// One step as it was read.
+/// One step of the configuration.
 struct Found {
     plan: StepPlan,
     lock: Option<HoldPlan>,
 }
 
 impl Steps<'_, '_> {
-    /// Every step of this run, in the order in which they are done, those that make files before the others of their time; and the lock of those that want one where the migration has none.
+    /// All steps of this run, in the order in which they run, at each point files before commands; and the lock of steps if the migration has none.
     pub(super) fn read(&self, files: Vec<StepPlan>) -> (Vec<StepPlan>, Option<HoldPlan>) {
         let (mut plans, mut hold) = (files, None);
         for (index, node) in self.root.list("steps").unwrap_or_default().iter().enumerate() {
@@ -71,13 +69,12 @@ impl Steps<'_, '_> {
         (plans, hold)
     }
 
-    /// All that needs a lock in a start needs the same one: two that are held at once could be waited for in two orders.
+    /// A start has only one lock: two locks could be taken in different orders and deadlock.
     fn take(&self, path: &str, node: &Node, lock: HoldPlan, hold: &mut Option<HoldPlan>) {
         let of_migration = self.migration.filter(|migration| !migration.waits && migration.lock != LockPlan::None);
         let differs = hold.as_ref().is_some_and(|hold| hold.lock != lock.lock);
         if differs || of_migration.is_some_and(|migration| migration.lock != lock.lock) {
-            let problem =
-                format!("`lock` in [{path}] is another one than that of [migrations] or of another step; a start holds one lock at most");
+            let problem = format!("`lock` in [{path}] differs from that of [migrations] or of another step; a start has only one lock");
             self.root.context().problem(Problem::at(&node.origin, problem));
         } else if of_migration.is_none() {
             hold.get_or_insert(lock);
@@ -87,10 +84,14 @@ impl Steps<'_, '_> {
     fn step(&self, node: &Node, path: &str) -> Option<Found> {
         let (context, depth) = (self.root.context(), self.root.depth());
         let form = context.open(node, path, Depth::Syntax)?;
-        let condition = condition::deferred(context, form.node("when"), path, depth, &|argv| of_step(self.template, argv));
+        let when = form.node("when");
+        let by_item = form.has("each") && when.is_some_and(names_item);
+        let deferred = |context: &Context<'_>, depth| condition::deferred(context, when, path, depth, &|argv| of_step(self.template, argv));
+        let condition = if by_item { ConditionPlan::Always } else { deferred(context, depth) };
         let whole = context.open(node, path, depth)?;
         let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
-        let items = if form.has("each") { each(&whole, if is_used { depth } else { Depth::Syntax }) } else { vec![None] };
+        let items = || items::read(&whole, "each", if is_used { depth } else { Depth::Syntax }).into_iter().map(Some).collect();
+        let items = if form.has("each") { items() } else { vec![None] };
         let scratch = context.of_part(context.environment);
         let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Switch>().own);
         let is_used = is_used && (!self.own_command || own());
@@ -99,45 +100,71 @@ impl Steps<'_, '_> {
         let none_at_all = [None];
         for (number, item) in if items.is_empty() { none_at_all.iter() } else { items.iter() }.enumerate() {
             let environment = item_environment(context.environment, item.as_ref(), number + 1);
-            // Each is read as if it were alone; what is wrong with all of them is said once.
+            // Each item is read separately; an error in all of them is reported once.
             let of_item = context.of_part(&environment);
-            let read = self.item(&of_item, node, path, depth);
+            let condition = if by_item { deferred(&of_item, depth) } else { ConditionPlan::Always };
+            let holds = condition.constant() != Some(false);
+            let read = self.item(&of_item, node, path, if holds { depth } else { Depth::Syntax });
             if number == 0 {
                 context.absorb(of_item);
             }
-            match (&mut found, read) {
-                (Some(found), Some(read)) => {
+            let Some(mut read) = read else { continue };
+            if let StepAction::Commands(commands) = &mut read.plan.action {
+                for command in commands.iter_mut() {
+                    command.condition = condition.clone();
+                }
+                commands.retain(|_| holds);
+                if item.is_some() {
+                    // What is checked is the item, not the step.
+                    let check = read.plan.check.take();
+                    for command in commands.iter_mut() {
+                        command.check.clone_from(&check);
+                    }
+                }
+            }
+            match &mut found {
+                Some(found) => {
                     if let (StepAction::Commands(commands), StepAction::Commands(more)) = (&mut found.plan.action, read.plan.action) {
                         commands.extend(more);
                     }
                 }
-                (None, read) => found = read,
-                (Some(_), None) => {}
+                None => found = Some(read),
             }
         }
         // A step for no item has nothing to do.
-        let found = found.filter(|_| is_used && !items.is_empty())?;
+        let found = found.filter(|found| {
+            is_used && !items.is_empty() && !matches!(&found.plan.action, StepAction::Commands(commands) if commands.is_empty())
+        })?;
         Some(Found { plan: StepPlan { condition, ..found.plan }, ..found })
     }
 
-    /// The step, with one command for one item of its `each`.
+    /// The step, with one command for one item of its `each`; what it says sees its variables.
     fn item(&self, context: &Context<'_>, node: &Node, path: &str, depth: Depth) -> Option<Found> {
+        let mut variables = self.template.variables.clone();
+        let environment = variables.set_all(context.open(node, path, depth)?.table("env"));
+        let inner = context.of_part(environment.as_ref().unwrap_or(context.environment));
+        let found = self.in_its_environment(&inner, node, path, depth, &self.template.with(variables));
+        context.absorb(inner);
+        found
+    }
+
+    fn in_its_environment(&self, context: &Context<'_>, node: &Node, path: &str, depth: Depth, template: &Template) -> Option<Found> {
         let mut section = context.open(node, path, depth)?;
         let StepSection { own, around } = section.declared();
         if own.at == StepAt::Files {
             section.problem("at", "is `files`, which is for [[files]]; a step has `first`, `ready`, `migrated` or `up`");
         }
-        let template = self.template.around(&mut section, &around);
+        let template = template.around(&mut section, &around);
         let check = command(&section, "check", depth).map(|argv| Box::new(of_step(&template, argv)));
         let directory = own.directory.value();
         let names = [section.has("command"), section.has("directory")];
         match names {
             [false, false] => section.problem("command", "is missing; a step has a `command` or a `directory`"),
-            [true, true] => section.problem("directory", "stands beside `command`; a step has one of them"),
+            [true, true] => section.problem("directory", "excludes `command`; a step has only one of them"),
             _ => {}
         }
-        for key in ["pattern", "interpreter", "descend"].into_iter().filter(|key| names == [true, false] && section.has(key)) {
-            section.problem(key, "is about the programs of a `directory`, and this step has a `command`");
+        for key in ["pattern", "order", "interpreter", "descend"].into_iter().filter(|key| names == [true, false] && section.has(key)) {
+            section.problem(key, "applies to the programs of a `directory`, and this step has a `command`");
         }
         if names[1] && section.has("each") {
             section.problem("each", "repeats a `command`, and this step has a `directory`");
@@ -148,20 +175,21 @@ impl Steps<'_, '_> {
             (Some(argv), None) => {
                 let mut process = of_step(&template, argv);
                 process.attributes.input = own.input.0.as_ref().map(Word::of);
-                StepAction::Commands(vec![process])
+                StepAction::Commands(vec![process.into()])
             }
             (None, Some(directory)) => {
                 let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?);
                 process.attributes.input = own.input.0.as_ref().map(Word::of);
                 let pattern = own.pattern.value();
-                StepAction::Hooks(Box::new(HooksPlan { directory: directory.into(), pattern, interpreters, descend: own.descend, process }))
+                let (order, descend) = (own.order, own.descend);
+                StepAction::Hooks(Box::new(HooksPlan { directory: directory.into(), pattern, order, interpreters, descend, process }))
             }
             _ if depth == Depth::Syntax => StepAction::Commands(Vec::new()),
             _ => return None,
         };
         let lock = own.lock.value().filter(|lock| lock != "none");
         if lock.is_some() && own.at <= StepAt::First {
-            section.problem("lock", "cannot be had before the dependencies are there; `at = \"ready\"` is the first time for it");
+            section.problem("lock", "is not possible before the dependencies are ready; use `at = \"ready\"` or later");
             return None;
         }
         let lock = lock.filter(|_| self.locks && depth == Depth::Whole).and_then(|_| self.hold(&section, own.lock.0.clone()));
@@ -179,9 +207,9 @@ impl Steps<'_, '_> {
         Some(Found { plan, lock })
     }
 
-    /// The lock that a step names, under the name and within the time that `[migrations]` says.
+    /// The lock that a step names, with the name and the timeout of `[migrations]`.
     fn hold(&self, section: &Section<'_>, lock: Option<Text>) -> Option<HoldPlan> {
-        // What is wrong there is said where it is read.
+        // Errors there are reported where it is read.
         let context = self.root.context().of_part(self.root.context().environment);
         let keys = self.root.node("migrations").and_then(|node| context.open(node, "migrations", Depth::Whole));
         let keys = MigrationKeys { lock, ..keys.map(|mut section| section.part::<MigrationKeys>()).unwrap_or_default() };
@@ -196,7 +224,7 @@ impl Steps<'_, '_> {
     }
 }
 
-/// A command of a step: with nothing to read, and gone when we are.
+/// A command of a step: with empty standard input, and killed if portcullis dies.
 fn of_step(template: &Template, argv: Argv) -> ProcessPlan {
     template.process(argv, None).aside()
 }
@@ -204,7 +232,7 @@ fn of_step(template: &Template, argv: Argv) -> ProcessPlan {
 fn default_name(action: &StepAction) -> String {
     match action {
         StepAction::Commands(commands) => {
-            let program = commands.first().and_then(|command| command.argv.words().first()).map_or("step", Word::shown);
+            let program = commands.first().and_then(|command| command.process.argv.words().first()).map_or("step", Word::shown);
             program.rsplit('/').find(|part| !part.is_empty()).unwrap_or("step").to_owned()
         }
         StepAction::Hooks(hooks) => hooks.directory.display().to_string(),
@@ -218,22 +246,14 @@ fn interpreters(section: &Section<'_>, depth: Depth) -> BTreeMap<String, Argv> {
     keys.into_iter().filter_map(|key| command(&table, &key, depth).map(|argv| (key, argv))).collect()
 }
 
-/// The items of `each`.
-fn each(section: &Section<'_>, depth: Depth) -> Vec<Option<Item>> {
-    let (context, what) = (section.context(), section.what("each"));
-    let Some(node) = section.node("each") else { return Vec::new() };
-    if let Value::Table(_) = node.value {
-        let parts: Parts = section.table_at("each", depth).map(|mut parts| parts.declared()).unwrap_or_default();
-        let Some(text) = parts.split else { return Vec::new() };
-        let at = parts.at.map(|at| at.value()).filter(|at| !at.is_empty());
-        let value = text.value();
-        let split: Vec<&str> = at.as_ref().map_or_else(|| value.split_whitespace().collect(), |at| value.split(at.as_str()).collect());
-        let items = split.into_iter().map(str::trim).filter(|part| !part.is_empty());
-        return items.map(|part| Some((part.to_owned(), text.is_secret()))).collect();
+/// Whether a condition speaks of the item of the step's `each`.
+fn names_item(node: &Node) -> bool {
+    match &node.value {
+        Value::String(text) => text.contains("${@each") || text.contains("${@index"),
+        Value::List(nodes) => nodes.iter().any(names_item),
+        Value::Table(table) => table.iter().any(|entry| names_item(&entry.node)),
+        _ => false,
     }
-    let items = context.list(node, &what).unwrap_or_default();
-    let texts = items.iter().filter_map(|item| context.text(item, &what, depth));
-    texts.filter(|text| !text.is_empty()).map(|text| Some((text.value(), text.is_secret()))).collect()
 }
 
 fn item_environment(environment: &Environment, item: Option<&Item>, number: usize) -> Environment {

@@ -1,4 +1,4 @@
-//! What a check asks, from its URL, from its parts, or from a URL with parts on top.
+//! The target of a check, from its URL, from its parts, or from a URL with parts that override it.
 
 mod broker;
 mod http;
@@ -24,27 +24,27 @@ pub(super) use http::several;
 use kinds::TargetKind;
 use tls::TlsOptions;
 
-/// The keys of every target, which stand beside a URL that says everything only by mistake.
+/// The keys of every target; beside a complete URL they are a mistake.
 const EVERYBODYS: [&str; 5] = ["url", "kind", "variables", "host", "port"];
 
-/// What the section wrote about the target, in any of the ways.
+/// The keys of the target, in any form.
 struct Written<'s, 'c> {
     section: &'s Section<'c>,
     keys: &'s TargetKeys,
     address: ParsedUrl,
-    /// Whether the name of its kind says that TLS is spoken.
+    /// Whether the name of its kind implies TLS.
     secure: bool,
     tls: TlsOptions,
     http: HttpOptions,
 }
 
-/// What is wrong was said.
+/// The error has been reported.
 struct AlreadyReported;
 
-/// Reads the target of `keys`, which `section` wrote; none when it is wrong, or at [`Depth::Syntax`] when it cannot be told.
+/// Reads the target of `keys` in `section`; none if it has errors, or at [`Depth::Syntax`] if it cannot be determined.
 pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
     if keys.user.0.is_some() && keys.username.0.is_some() {
-        section.problem("username", "says the same as `user`; keep one of them");
+        section.problem("username", "is the same as `user`; keep one of them");
     }
     let (tls, http) = (TlsOptions::read(section, keys), HttpOptions::read(section, keys));
     let by_variables = section.has("variables");
@@ -53,13 +53,13 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
         return None;
     }
     if let Some(other) = ["url", "kind"].into_iter().find(|key| by_variables && section.has(key)) {
-        section.problem("variables", format!("says what kind of Redis it is, and so does `{other}`; keep one of them"));
+        section.problem("variables", format!("excludes `{other}`: both say what kind of Redis it is; keep one of them"));
         return None;
     }
     let own = keys.url.as_ref().and_then(|url| Some((url, own::scheme(&url.value())?)));
     if let Some((url, scheme)) = own {
         for key in beside(section, &["url"]) {
-            section.problem(key, format!("means nothing beside a url of kind {scheme}"));
+            section.problem(key, format!("has no effect beside a url of kind {scheme}"));
         }
         return own::read(section, url, scheme);
     }
@@ -81,7 +81,7 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
             section.problem("kind", format!("is `{word}`, but the url begins with `{}://`", address.scheme));
             return None;
         }
-        // Its value is not known, or was wrong.
+        // Its value is unknown, or has errors.
         None if address.scheme.is_empty() => return None,
         _ => {}
     }
@@ -100,21 +100,21 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
         section.problem("url", "names several hosts, which is not supported for this kind");
         return None;
     }
-    // The heartbeat's own key is not the registry's.
+    // The `key` of the heartbeat is not that of a registry target.
     let own = |key: &str| key == "key" && section.path() == "heartbeat";
     for key in beside(section, &EVERYBODYS).filter(|key| !kind.takes(key) && !own(key)) {
-        section.problem(key, format!("means nothing to a target of kind {}", kind.name()));
+        section.problem(key, format!("has no effect for a target of kind {}", kind.name()));
     }
     (kind.target)(Written { section, keys, address, secure, tls, http })
 }
 
-/// The keys of a target that the section wrote beside these.
+/// The keys of a target in the section besides these.
 fn beside<'s>(section: &'s Section<'_>, these: &'s [&str]) -> impl Iterator<Item = &'s str> {
     let of_target = |key: &&str| EVERYBODYS.contains(key) || kinds::is_particular(key);
     section.entries().map(|entry| entry.key.as_str()).filter(of_target).filter(|key| !these.contains(key))
 }
 
-/// Whether a URL's scheme says that TLS is spoken.
+/// Whether the scheme of a URL implies TLS.
 pub(super) fn is_secure(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| kinds::is_tls_scheme(&scheme.to_ascii_lowercase()))
 }
@@ -126,7 +126,7 @@ impl Written<'_, '_> {
         whole.filter(|_| !self.section.has(part)).unwrap_or(part)
     }
 
-    /// Host and port, the parts before the URL, with a port of last resort.
+    /// Host and port; parts override the URL; with a default port.
     fn place(&self, default_port: Option<u16>) -> Option<target::Address> {
         let host = self.keys.host.value().unwrap_or_else(|| self.address.host.clone());
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map_or(host.clone(), str::to_owned);
@@ -163,7 +163,7 @@ impl Written<'_, '_> {
         self.keys.database.0.as_ref().map(|database| database.0.value())
     }
 
-    /// The database's name, the part before the URL; an empty one is none.
+    /// The database's name; the part overrides the URL; none if empty.
     fn database(&self) -> Result<Option<String>, AlreadyReported> {
         if let Some(database) = self.database_part() {
             return Ok(Some(database));
@@ -185,7 +185,7 @@ impl Written<'_, '_> {
         self.place(None).map(Target::Tcp)
     }
 
-    /// `grpc://host:port`, the service's name behind it.
+    /// `grpc://host:port`, with the service's name as path.
     fn grpc(self) -> Option<Target> {
         let service = self.keys.service.value().unwrap_or_else(|| self.address.path.trim_matches('/').to_owned());
         if service.len() > 1000 || service.chars().any(|c| c.is_control() || c.is_whitespace()) {

@@ -1,4 +1,4 @@
-//! A target's URL: put together with each interpolated value encoded for its place, and taken apart again.
+//! A target's URL: built with each interpolated value encoded for its place, and parsed.
 
 use std::net::Ipv6Addr;
 
@@ -7,7 +7,7 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use crate::config::interpolate::{Piece, Text};
 use crate::secret::{URL_SEGMENTS as SEGMENTS, URL_VALUE as VALUE};
 
-/// A URL taken apart; it holds a password, so it cannot be printed.
+/// A parsed URL; it may contain a password, so it cannot be printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct ParsedUrl {
     pub scheme: String,
@@ -16,7 +16,7 @@ pub(super) struct ParsedUrl {
     /// Decoded, without brackets; empty when none was given.
     pub host: String,
     pub port: Option<u16>,
-    /// Further hosts and ports, behind commas.
+    /// Further hosts and ports, after commas.
     pub more: Vec<(String, Option<u16>)>,
     /// As written: encoded, with its first `/`.
     pub path: String,
@@ -24,7 +24,7 @@ pub(super) struct ParsedUrl {
     pub query: Option<String>,
 }
 
-/// Where in a URL a value stands.
+/// The place of a value in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UrlPart {
     Scheme,
@@ -37,12 +37,12 @@ enum UrlPart {
     Query,
 }
 
-/// The URL that `text` stands for; a text that is one variable, or was never interpolated, is taken as it is.
+/// The URL of `text`; a text that is only one variable, or was never interpolated, is not changed.
 pub(super) fn assemble(text: &Text) -> String {
     put_together(text).0
 }
 
-/// The same where a variable in the port's place has to be a port, and the whole a URL.
+/// The same, if a variable in the place of the port has to be a port, and the whole text a URL.
 pub(super) fn assemble_strictly(text: &Text) -> Result<String, &'static str> {
     let (url, ports) = put_together(text);
     if ports.iter().any(|port| port.parse::<u16>().is_err()) {
@@ -76,7 +76,7 @@ fn put_together(text: &Text) -> (String, Vec<&str>) {
     (url, ports)
 }
 
-/// The place of what comes after `before`, seen from what was written before and after it.
+/// The place of the value after `before`, derived from the text before and after it.
 fn place(before: &str, following: &[Piece]) -> UrlPart {
     let Some((_, rest)) = before.split_once("://") else { return UrlPart::Scheme };
     if rest.contains(['?', '#']) {
@@ -119,10 +119,10 @@ fn encode(value: &str, place: UrlPart, before: &str, following: &[Piece]) -> Str
 }
 
 impl ParsedUrl {
-    /// Takes `url` apart. The message never repeats any of it, because a misplaced part may be one of a password.
+    /// Parses `url`. The error message never repeats any part of it, because a misplaced part may belong to a password.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let url = url.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
-        let (scheme, rest) = url.ok_or("is not a URL: it wants `kind://host:port`")?;
+        let (scheme, rest) = url.ok_or("is not a URL of the form `kind://host:port`")?;
         let behind = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..)).unwrap_or_default();
         if behind.contains('@') && !scheme.to_ascii_lowercase().starts_with("http") {
             return Err("has an `@` after its host; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded");
@@ -148,22 +148,22 @@ impl ParsedUrl {
     /// The whole path, decoded: that of a file.
     pub(super) fn file(&self) -> Result<std::path::PathBuf, &'static str> {
         if !self.host.is_empty() || !self.path.starts_with('/') {
-            return Err("wants three slashes and a path, as `kind:///path`");
+            return Err("has to have three slashes and a path, for example `kind:///path`");
         }
         decoded(&self.path).map(std::path::PathBuf::from)
     }
 
-    /// What follows the first `/` of the path, decoded.
+    /// The path after its first `/`, decoded.
     pub(super) fn database(&self) -> Result<String, &'static str> {
         let name = self.path.strip_prefix('/').unwrap_or_default();
         if name.contains('/') {
-            return Err("has more than a database behind its host");
+            return Err("has more than a database after its host");
         }
         decoded(name)
     }
 }
 
-/// One host with its port, as it stands in a URL.
+/// One host with its port, in URL syntax.
 pub(super) fn place_of(text: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(host) => {
@@ -203,7 +203,7 @@ fn some_decoded(text: &str) -> Result<Option<String>, &'static str> {
     decoded(text).map(|text| Some(text).filter(|text| !text.is_empty()))
 }
 
-/// `value` as it may stand in the user part of a URL.
+/// `value`, encoded for the user part of a URL.
 pub(super) fn encode_user(value: &str) -> String {
     utf8_percent_encode(value, VALUE).to_string()
 }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_taken_apart_or_refused_without_repeating_it() {
+    fn a_url_is_parsed_or_refused_without_repeating_it() {
         let address = ParsedUrl::parse("Redis://u%40:p%2F@[::1]:6380/2?a=b%20c#f").unwrap();
         assert_eq!((address.scheme.as_str(), address.user.as_deref(), address.password.as_deref()), ("redis", Some("u@"), Some("p/")));
         assert_eq!((address.host.as_str(), address.port, address.database()), ("::1", Some(6380), Ok("2".to_owned())));

@@ -1,4 +1,4 @@
-//! Whole configurations and what becomes of them.
+//! Whole configurations and their plans.
 
 mod arguments;
 mod argv;
@@ -76,7 +76,7 @@ fn nothing_but_a_command_is_enough() {
     let plan = bare_environment(&[], &["sleep", "1"]).unwrap();
     assert_eq!((argv(&plan), plan.checks.len()), (vec!["sleep", "1"], 0));
     assert!(plan.heartbeat.is_none() && plan.migration.is_none());
-    assert_eq!(plan.remarks, ["no heartbeat: no Redis is configured that readiness could be written to"]);
+    assert_eq!(plan.remarks, ["no heartbeat: no Redis is configured to write it to"]);
     assert_eq!(plan.notices, Vec::<String>::new(), "nothing is amiss");
     assert_eq!((plan.service.name.as_str(), plan.service.instance.as_str(), plan.service.mode), ("app", "localhost", None));
     let health = plan.health.unwrap();
@@ -84,7 +84,7 @@ fn nothing_but_a_command_is_enough() {
     assert_eq!((health.socket, health.required), (Some(SocketName::Abstract("portcullis/8051".into())), true));
     let missing = bare_environment(&[], &[]).unwrap_err();
     assert_eq!(missing.exit(), Exit::Config);
-    assert_eq!(missing.to_string(), "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]");
+    assert_eq!(missing.to_string(), "no command to run: write it after the options (`portcullis run -- COMMAND`), or configure [modes]");
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn the_environment_alone_drives_a_run_without_a_file() {
     assert_eq!(db.password.as_ref().unwrap().expose(), "p@ss:w/rd?#");
     assert_eq!(plan.heartbeat.unwrap().key, "worker_service_status");
     assert_eq!(plan.migration.unwrap().process.argv.to_string(), "flask db upgrade");
-    assert_eq!(plan.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes injects it; port 6380 is taken"]);
+    assert_eq!(plan.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes sets it; port 6380 is used"]);
     let without = variables.into_iter().filter(|(name, _)| !name.ends_with("COMMAND")).collect::<Vec<_>>();
     let problem = bare_environment(&without, &["serve"]).unwrap_err().to_string();
     assert!(
         problem.ends_with(
-            "variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`"
+            "variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing: migrations are enabled; name the command that migrates, for example `[\"flask\", \"db\", \"upgrade\"]`"
         ),
         "{problem}"
     );
@@ -185,7 +185,7 @@ fn the_documented_example_resolves() {
     let main = plan.main.as_ref().unwrap();
     assert_eq!((main.stop_signal, main.stop_timeout), (Some(15), Duration::from_secs(8)));
     let started = main.started.as_ref().unwrap();
-    let StartSign::Answers { target, .. } = &started.sign else { panic!("a URL is asked: {started:?}") };
+    let StartSign::Answers { target, .. } = &started.sign else { panic!("a URL is probed: {started:?}") };
     assert_eq!((target.to_string().as_str(), started.within), ("http://127.0.0.1:5001/health", Duration::from_secs(120)));
     let Target::Http(http) = &plan.checks[2].target else { panic!("http") };
     assert_eq!(http.expect.status, [200]);
@@ -208,7 +208,9 @@ fn a_mode_that_has_nothing_to_do_or_is_unknown_is_refused() {
     let nothing = problems(EXAMPLE, &example(&[("MODE", "migration")]), &[]);
     assert_eq!(
         nothing,
-        ["mode `migration` has no command and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"]
+        [
+            "mode `migration` has no command, there is no step, and migrations are off, so there is nothing to do; enable them by `enabled` in [migrations]"
+        ]
     );
     let unknown = problems(EXAMPLE, &example(&[("MODE", "Worker")]), &[]);
     assert_eq!(unknown, ["p:3:8: unknown mode `Worker`; did you mean `worker`? known: `api`, `worker`, `migration`"]);
@@ -262,29 +264,29 @@ details = "sometimes"
         "p:2:1: unknown key `serv`; did you mean `service`?",
         "p:4:7: `url` in [checks.db] has a port that is not a number from 1 to 65535; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded",
         "p:5:1: unknown key `waits` in [checks.db]; did you mean `wait`?",
-        "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, as `60s` or `500ms`",
-        "p:7:11: `affects` in [checks.db] is `helth` (did you mean `health`?); one of `none`, `health`, `readiness`, `liveness` is wanted",
+        "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, such as `60s` or `500ms`",
+        "p:7:11: `affects` in [checks.db] is `helth` (did you mean `health`?); expected one of `none`, `health`, `readiness`, `liveness`",
         "p:8:9: a check cannot be named `app`: the name is reserved",
-        "p:9:7: `url` in [checks.app] wants words that need no shell, or a list, as `exec:[\"test\", \"-e\", \"/a b\"]`",
+        "p:9:7: `url` in [checks.app] has to be plain words, without shell syntax, or a list such as `exec:[\"test\", \"-e\", \"/a b\"]`",
         "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
         "p:15:11: `affects` in [checks.live] is `liveness`, but its target is outside the container: an outage there would kill every replica; \
-         write `i_know = true` to have it so",
-        "p:19:11: `sslmode` in [checks.pg] asks for the unknown sslmode `verify-ful`; did you mean `verify-full`?",
-        "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
-        "p:22:11: `command` in [modules.beat] names no program",
-        "p:24:11: the command in [migrations] is a string; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
-        "p:27:17: [modes.a] has a number where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
-        "p:27:20: [modes.a] has a table where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
+         write `i_know = true` if you really want this",
+        "p:19:11: `sslmode` in [checks.pg] has the unknown sslmode `verify-ful`; did you mean `verify-full`?",
+        "p:20:8: `path` in [checks.pg] has no effect for a target of kind postgres",
+        "p:22:11: `command` in [modules.beat] contains no program",
+        "p:24:11: the command in [migrations] is a string; expected a list such as `[\"flask\", \"db\", \"upgrade\"]`: no shell splits a string",
+        "p:27:17: [modes.a] has a number where an argument is expected: a string, `{ split = … }`, `{ words = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
+        "p:27:20: [modes.a] has a table where an argument is expected: a string, `{ split = … }`, `{ words = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:36: an argument in [modes.a]: UNSET is not set; set it, or give a default: `${UNSET:-…}`",
         "p:27:48: an argument in [modes.a]: `$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text",
         "p:27:67: `first` in [modes.a] names the unknown group `g`",
-        "p:28:11: `migrate` in [modes.a] is `later`; one of `run`, `wait`, `off` is wanted",
+        "p:28:11: `migrate` in [modes.a] is `later`; expected one of `run`, `wait`, `off`",
         "p:29:15: `stop_signal` in [modes.a] is `TERMINATE`, not a signal as `TERM` or `15`",
         "p:32:1: `url` in [modes.b.started] is missing: name the target by `url`, or by `kind`, `host` and `port`",
-        "p:34:7: `url` in [heartbeat] is of kind tcp; a redis is wanted",
+        "p:34:7: `url` in [heartbeat] is of kind tcp; expected a redis",
         "p:36:9: `every` in [heartbeat] is 10s, not shorter than the expiry of 10s",
-        "p:38:10: `listen` in [health] is `80x51`, not an address as `0.0.0.0:8051`, `[::]:8051` or `:8051`",
-        "p:39:11: `details` in [health] is `sometimes`; one of `never`, `when-authorized`, `always` is wanted",
+        "p:38:10: `listen` in [health] is `80x51`, not an address such as `0.0.0.0:8051`, `[::]:8051` or `:8051`",
+        "p:39:11: `details` in [health] is `sometimes`; expected one of `never`, `when-authorized`, `always`",
     ];
     let found = problems(toml, &[("MODE", "a")], &[]);
     for (found, expected) in found.iter().zip(expected) {
@@ -331,7 +333,7 @@ fn the_lock_is_that_of_the_only_database() {
     let lock = |lock: &str| problems(&format!("{two}lock = '{lock}'\n"), &[], &["y"]);
     assert_eq!(lock("b"), Vec::<String>::new());
     assert_eq!(lock("none"), Vec::<String>::new());
-    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is no database or redis check and cannot hold the lock"]);
+    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is not a database or redis check and cannot hold the lock"]);
     assert_eq!(lock("d"), ["p:9:8: `lock` in [migrations] names the unknown check `d`; known: `a`, `b`, `auto`, `none`"]);
 }
 
@@ -346,7 +348,7 @@ fn bare_keeps_mode_migration_and_process_alone() {
 }
 
 #[test]
-fn secret_files_reach_the_child_only_when_asked() {
+fn secret_files_reach_the_child_only_on_request() {
     let secret = File::new("from-a-file\n");
     let path = secret.0.to_str().unwrap();
     let variables = [("API_SECRET_FILE", path), ("NO_FILE", "/nowhere/at-all")];
@@ -357,7 +359,7 @@ fn secret_files_reach_the_child_only_when_asked() {
     for (value, problem) in [
         (
             "true",
-            "p:2:16: `expand_files` in [env] is a boolean; the variables that come from a file are listed by name, as `expand_files = [\"DB_PASSWORD\"]`",
+            "p:2:16: `expand_files` in [env] is a boolean; the variables that come from a file are listed by name, for example `expand_files = [\"DB_PASSWORD\"]`",
         ),
         ("['NO_FILE']", "p:2:17: `expand_files` in [env] names `NO_FILE`; name the variable that gets its value, `NO`"),
         (
@@ -381,7 +383,7 @@ fn a_password_from_parts_stands_above_the_url() {
 }
 
 #[test]
-fn what_an_http_check_sends_is_kept_and_hidden() {
+fn headers_of_an_http_check_are_kept_and_masked() {
     let toml = "[checks.es]\nurl = 'http://me:hidden-pw@es:9200/a?key=hidden-key'\nmethod = 'HEAD'\nbearer = '${ES_TOKEN}'\nheaders = { X-A = 'b' }\n\
                 expect = { status = [200, 204], body = 'ok' }\n";
     let problem = problems(&toml.replace("X-A", "Authorization"), &[("ES_TOKEN", "hidden-token")], &["x"]);
@@ -428,7 +430,7 @@ fn a_spaced_check_that_cannot_pass_in_time_is_a_problem_and_one_question_a_notic
         |keys: &str| with(&toml(keys), &[("MODE", "api")], &[]).notices.iter().filter(|notice| notice.contains("check web")).count();
     let wrong = |keys: &str| problems(&toml(keys), &[("MODE", "api")], &[]).join("\n");
     assert!(
-        wrong("success_threshold = 3\n").contains("is too short for 3 passes (`success_threshold`) of a check that is asked every 30s")
+        wrong("success_threshold = 3\n").contains("is too short for 3 successes (`success_threshold`) of a check that is probed every 30s")
     );
     assert_eq!(notices("success_threshold = 3\nwait = '70s'\n"), 0);
     assert_eq!((notices("wait = '30s'\n"), notices("wait = '31s'\n"), notices("wait = '0s'\n")), (1, 0, 0));

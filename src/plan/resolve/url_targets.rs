@@ -1,4 +1,4 @@
-//! The targets that a command line names by their URLs.
+//! The targets that are given on a command line as URLs.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use crate::config::source::Environment;
 use crate::plan::resolve::{given, heartbeat, target, variables};
 use crate::plan::target::{RedisPlace, Target};
 
-/// Resolves targets that the command line names by their URLs; with notices.
+/// Resolves targets that are given on the command line as URLs; with notices.
 pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
     targets_with(urls, &TlsFlags::default(), environment)
 }
 
-/// What the command line says of TLS: for every target whose scheme asks for it.
+/// The TLS options of the command line, for every target whose scheme implies TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFlags {
     /// `--ca`.
@@ -31,7 +31,7 @@ pub struct TlsFlags {
 }
 
 impl TlsFlags {
-    /// The keys that a check has for them, with the flag of each.
+    /// The corresponding keys of a check, with the flag of each.
     fn entries(&self) -> Vec<Entry> {
         let text = |value: &Option<String>| value.clone().map(Value::String);
         let flags = [
@@ -48,17 +48,17 @@ impl TlsFlags {
     }
 }
 
-/// As [`targets`]; `flags` without a target that they concern are an error.
+/// Like [`targets`]; `flags` that apply to no target are an error.
 pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
     let context = Context::new(environment);
     let flags = flags.entries();
     if !flags.is_empty() && !urls.iter().any(|url| target::is_secure(url)) {
         let origins: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
-        let why = "concerns https, rediss and grpcs targets, and there is none; databases take it in their url, as `sslrootcert=`";
+        let why = "applies to https, rediss and grpcs targets, and there is none; for a database use a parameter of the URL, for example `sslrootcert=`";
         context.problem(Problem::usage(format!("{}: {why}", origins.join(", "))));
     }
     let read = |(index, url): (usize, &String)| {
-        // Its number and not its text, which may hold a password in the wrong place.
+        // Its number instead of its text, which may contain a password in the wrong place.
         let origin = Origin::Flag(format!("target {}", index + 1).into());
         let url = &given::expanded(&context, index + 1, url);
         let node = Node { value: Value::String(url.clone()), origin: origin.clone() };
@@ -71,14 +71,14 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
     };
     let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();
     if targets.iter().any(|target| matches!(target, Target::Process | Target::Module(_))) {
-        context.problem(Problem::usage("`process:` is the process that `portcullis run` starts; there is none here"));
+        context.problem(Problem::usage("`process:` is the process that `portcullis run` starts, and `wait` starts none"));
     }
     context.finish().map(|notices| (targets, notices))
 }
 
-/// Resolves where a reader of the readiness registry asks for `service`: the Redis and the shared key; none without a Redis.
+/// Resolves the Redis and the shared key for a reader of the readiness of `service`; none without a Redis.
 ///
-/// The URL when there is one, else the configuration's heartbeat; without a file that is what `REDIS_HOST` names.
+/// From the URL if there is one, else the heartbeat of the configuration; without a file from `REDIS_HOST`.
 pub fn heartbeat_location(
     file: Option<&Path>,
     url: Option<&str>,
@@ -98,6 +98,6 @@ pub fn heartbeat_location(
     let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     let found = heartbeat::heartbeat_location(&root, &configuration, service);
-    // Without a Redis at all there is nothing wrong but that.
+    // A missing Redis is then the only error.
     if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
 }

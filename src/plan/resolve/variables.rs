@@ -1,7 +1,8 @@
-//! `[env]`: what every child's environment has beyond portcullis' own, and what `${}` sees of it.
+//! `[env]`: the variables of every child in addition to portcullis' own environment, also for `${}`.
 
 mod files;
 mod forms;
+mod sourced;
 
 use crate::config::environment;
 use crate::config::interpolate::{looks_secret, remember};
@@ -12,37 +13,37 @@ use crate::config::source::Environment;
 use crate::plan::argv::Word;
 use crate::secret::MASK;
 
-/// Variables to set, and variables to take away, in order.
+/// Variables to set, and variables to remove, in order.
 #[derive(Clone, Default)]
 pub(super) struct VariableChanges {
     pub set: Vec<(String, Word)>,
     pub remove: Vec<String>,
 }
 
-/// What a form makes of a variable.
+/// The result of a form.
 enum Outcome {
     /// It has this value.
     Is(Word),
-    /// It has a value that nobody makes here; this stands in its place.
+    /// It has a value that is not generated here; this is its placeholder.
     Unknown(String),
-    /// It is taken away.
+    /// It is removed.
     Unset,
 }
 
 impl VariableChanges {
-    /// Sets `name`, over what was set before.
+    /// Sets `name`, replacing an earlier value.
     fn set(&mut self, name: &str, value: Word) {
         self.set.retain(|(present, _)| present != name);
         self.set.push((name.to_owned(), value));
     }
 
-    /// Takes `name` away.
+    /// Removes `name`.
     pub(super) fn remove(&mut self, name: &str) {
         self.set.retain(|(present, _)| present != name);
         self.remove.push(name.to_owned());
     }
 
-    /// Sets what options of the command line became, over everything else.
+    /// Sets the variables of command line options, which override everything else.
     pub(super) fn set_options(&mut self, options: &[(String, String)]) {
         for (name, value) in options {
             let is_secret = looks_secret(name, value) && !value.is_empty();
@@ -50,17 +51,18 @@ impl VariableChanges {
         }
     }
 
-    /// Sets every entry of a table of names, each seeing those before it; without a table nothing.
-    pub(super) fn set_all(&mut self, section: Option<Section<'_>>) {
-        let Some(section) = section else { return };
+    /// Sets every entry of a table of names; each can use those before it. Comes with the environment behind the last.
+    pub(super) fn set_all(&mut self, section: Option<Section<'_>>) -> Option<Environment> {
+        let section = section?;
         let mut seen = section.context().environment.clone();
         let entries: Vec<Entry> = section.entries().cloned().collect();
         for entry in &entries {
             self.entry((section.context(), section.path(), section.depth()), entry, &mut seen);
         }
+        Some(seen)
     }
 
-    /// Reads one entry of a table of names in what was seen so far, and applies it to both.
+    /// Reads one entry of a table of names in the environment so far, and applies it to both.
     fn entry(&mut self, (outer, path, depth): (&Context<'_>, &str, Depth), entry: &Entry, seen: &mut Environment) {
         let environment = seen.clone();
         let context = outer.of_part(&environment);
@@ -89,7 +91,7 @@ impl VariableChanges {
     }
 }
 
-/// What becomes of the variable of an entry; none where nothing does, or where it is wrong.
+/// The value for the variable of an entry; none if it is not changed, or has errors.
 fn outcome<'c>(context: &'c Context<'c>, path: &str, depth: Depth, entry: &Entry) -> Option<Outcome> {
     let name = entry.key.as_str();
     let mut table = Table::default();
@@ -109,12 +111,12 @@ fn outcome<'c>(context: &'c Context<'c>, path: &str, depth: Depth, entry: &Entry
     };
     let holds_nul = matches!(&outcome, Some(Outcome::Is(value)) if value.value().contains('\0'));
     if holds_nul {
-        section.problem(name, "holds a NUL, which no variable can");
+        section.problem(name, "contains a NUL byte, which is not possible");
     }
     outcome.filter(|_| !holds_nul)
 }
 
-/// The first case that holds; the others are looked at for their form.
+/// The first case whose condition holds; of the others only the form is checked.
 fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, depth: Depth) -> Option<Outcome> {
     let mut found = None;
     for case in cases {
@@ -127,7 +129,7 @@ fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, d
             }
             value => {
                 let why =
-                    format!("a case of [{path}] is {}; a text or a table is wanted, as `{{ when = …, value = \"x\" }}`", value.kind());
+                    format!("a case of [{path}] is {}; expected a text or a table such as `{{ when = …, value = \"x\" }}`", value.kind());
                 context.problem(Problem::at(&case.origin, why));
                 None
             }
@@ -137,7 +139,7 @@ fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, d
     found
 }
 
-/// The same value, masked where the name says that it is a secret.
+/// The same value, masked if the name indicates a secret.
 fn hidden(name: &str, value: Word) -> Word {
     let is_secret = looks_secret(name, value.value()) && !value.value().is_empty();
     if is_secret { secret(value.value().to_owned()) } else { value }
@@ -148,15 +150,16 @@ fn secret(value: String) -> Word {
     Word::masked(value, MASK)
 }
 
-/// `[env]` with `expand_files` and `[env.default]`, and the environment as everything else sees it.
+/// `[env]` with `expand_files` and `[env.default]`, and the resulting environment for everything else.
 pub(super) fn read(context: &Context<'_>, tree: &Table) -> (VariableChanges, Environment) {
     let (mut variables, mut seen) = (VariableChanges::default(), context.environment.clone());
     let Some(node) = tree.get("env").map(|entry| &entry.node) else { return (variables, seen) };
     let outer = context.of_part(context.environment);
     if let Some(section) = outer.open(node, "env", Depth::Whole) {
+        variables.source_files(&section, &mut seen);
         variables.expand_files(&section, &mut seen);
         for entry in section.entries() {
-            if ["expand_files", "expand_files_conflict"].contains(&entry.key.as_str()) {
+            if ["expand_files", "expand_files_conflict", "files"].contains(&entry.key.as_str()) {
                 outer.note_entry("env", entry, Depth::Whole);
             } else if entry.key == "default" {
                 variables.defaults(&section, &mut seen);
@@ -169,13 +172,13 @@ pub(super) fn read(context: &Context<'_>, tree: &Table) -> (VariableChanges, Env
     (variables, seen)
 }
 
-/// The environment as everything but `[env]` sees it, for who reads a part of the configuration only: what is wrong with it says nothing.
+/// The resulting environment, for readers of only a part of the configuration; errors in it are not reported.
 pub(super) fn seen(tree: &Table, environment: &Environment) -> Environment {
     read(&Context::new(environment), tree).1
 }
 
 impl VariableChanges {
-    /// `[env.default]`: what is unset or empty, and is not set in `[env]` itself whatever happens.
+    /// `[env.default]`: sets variables that are unset or empty, and that `[env]` itself does not always set.
     fn defaults(&mut self, env: &Section<'_>, seen: &mut Environment) {
         let Some(section) = env.table("default") else { return };
         let stands = |name: &str| env.node(name).is_some_and(|node| !matches!(node.value, Value::Table(_) | Value::List(_)));

@@ -1,22 +1,22 @@
-//! Message brokers and MongoDB: where they are, what they speak, and how to log in.
+//! Message brokers and MongoDB: addresses, protocol and login.
 
 use std::fmt;
 
 use super::{Address, Tls};
 use crate::secret::Secret;
 
-/// A broker or a MongoDB; one of its addresses has to answer.
+/// A broker or a MongoDB; one of its addresses has to respond.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerTarget {
-    /// Where, at least one.
+    /// The addresses, at least one.
     pub addresses: Vec<Address>,
-    /// What is spoken there.
+    /// The protocol.
     pub protocol: Protocol,
-    /// How TLS is spoken; none: not at all.
+    /// How TLS is used; none: no TLS.
     pub tls: Option<Tls>,
 }
 
-/// What a broker speaks.
+/// The protocol of a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// AMQP 0-9-1, up to the opening of a virtual host.
@@ -35,7 +35,7 @@ pub enum Protocol {
 }
 
 impl BrokerTarget {
-    /// The kind's word.
+    /// The name of the kind.
     pub const fn kind(&self) -> &'static str {
         match self.protocol {
             Protocol::Amqp { .. } => "amqp",

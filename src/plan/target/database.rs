@@ -1,4 +1,4 @@
-//! PostgreSQL and MySQL databases, their logins, and what a login demands of the server.
+//! PostgreSQL and MySQL databases, their logins, and the requirements for the server.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,56 +11,56 @@ use crate::secret::Secret;
 /// A PostgreSQL database and its login.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PostgresTarget {
-    /// Where, at least one; they are tried in this order (libpq: several hosts).
+    /// The servers, at least one; they are tried in this order (libpq: several hosts).
     pub hosts: Vec<PostgresHost>,
-    /// Whether the order is another one each time (libpq's `load_balance_hosts=random`).
+    /// Whether the order is random each time (libpq's `load_balance_hosts=random`).
     pub any_order: bool,
     /// The role.
     pub user: String,
-    /// The role's password; none where the server asks for none.
+    /// The role's password; none if the server requires none.
     pub password: Option<Secret>,
     /// The database.
     pub database: String,
-    /// Settings of the session, as `-c name=value` (libpq's `options`); none for those of the server.
+    /// Settings of the session, such as `-c name=value` (libpq's `options`); none for those of the server.
     pub options: Option<String>,
-    /// Schemas in which statements look for their tables, in place of the role's own search path; empty: that.
+    /// Schemas in which statements look for their tables; empty: the search path of the role.
     pub schemas: Vec<String>,
-    /// Whether TLS is spoken, and how the server is verified.
+    /// Whether TLS is used, and how the server is verified.
     pub tls: Tls,
-    /// When TLS is spoken.
+    /// When TLS is used.
     pub sslmode: SslMode,
-    /// What the server has to do before it is told anything.
+    /// The requirements that the server has to meet before the login.
     pub demands: Demands,
-    /// What the server has to be.
+    /// The required role of the server.
     pub role: ServerRole,
 }
 
 /// One of the servers that a target names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresHost {
-    /// Where; a host that begins with `/` is the directory of a unix socket.
+    /// The address; a host that begins with `/` is the directory of a unix socket.
     pub address: Address,
-    /// The address to connect to, while the host's name is what is verified (libpq's `hostaddr`); none: what the name resolves to.
+    /// The address to connect to, while the host's name is verified (libpq's `hostaddr`); none: the name is resolved.
     pub at: Option<IpAddr>,
 }
 
-/// What has to hold of a login, or else the password is not sent.
+/// The requirements for a login; otherwise the password is not sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
     /// The login is bound to the certificate (libpq's `channel_binding=require`, RFC 5929 `tls-server-end-point`).
     pub channel_binding: bool,
-    /// How the server may ask for the password (libpq's `require_auth`); none: in any way.
+    /// The allowed authentication methods (libpq's `require_auth`); none: all.
     pub methods: Option<AuthMethods>,
-    /// TLS from the first byte, without asking for it before (libpq's `sslnegotiation=direct`, PostgreSQL 17).
+    /// TLS from the first byte, without negotiation (libpq's `sslnegotiation=direct`, PostgreSQL 17).
     pub direct_tls: bool,
 }
 
-/// Ways of a PostgreSQL to authenticate a client, as a set.
+/// A set of PostgreSQL's authentication methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthMethods(u8);
 
 impl AuthMethods {
-    /// libpq's words, each with its bit.
+    /// The names in libpq, each with its bit.
     pub const WORDS: [(&str, Self); 7] = [
         ("none", Self(1)),
         ("password", Self(2)),
@@ -71,10 +71,10 @@ impl AuthMethods {
         ("oauth", Self(64)),
     ];
 
-    /// Those that a login of ours can use.
+    /// The methods that portcullis supports.
     pub const SPOKEN: Self = Self(1 | 2 | 4 | 32);
 
-    /// Takes libpq's list apart: methods, or methods with `!` each, which are all others; an error names the word that is neither.
+    /// Parses libpq's list: methods, or methods that each begin with `!`, which allows all others; an error names the invalid word.
     pub fn parse(list: &str) -> Result<Self, String> {
         let words = list.split(',').map(str::trim);
         let refused = list.trim_start().starts_with('!');
@@ -92,7 +92,7 @@ impl AuthMethods {
         self.0 & other.0 != 0
     }
 
-    /// Whether the method of this word is one of them.
+    /// Whether the method of this name is one of them.
     pub fn has(self, word: &str) -> bool {
         Self::WORDS.iter().any(|(known, method)| *known == word && self.meets(*method))
     }
@@ -108,11 +108,11 @@ impl fmt::Display for PostgresTarget {
 /// A MySQL or MariaDB database and its login.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MysqlTarget {
-    /// Where; a host that begins with `/` is the path of a unix socket.
+    /// The address; a host that begins with `/` is the path of a unix socket.
     pub address: Address,
     /// The user.
     pub user: String,
-    /// The user's password; none where the server asks for none.
+    /// The user's password; none if the server requires none.
     pub password: Option<Secret>,
     /// The database; none to log in without one.
     pub database: Option<String>,
@@ -120,19 +120,19 @@ pub struct MysqlTarget {
     pub tls: Tls,
     /// When TLS is spoken; `allow` is `prefer` here.
     pub sslmode: SslMode,
-    /// Where the key comes from by which the password is encrypted on a connection without TLS.
+    /// The source of the key that encrypts the password on a connection without TLS.
     pub server_key: ServerKey,
 }
 
 /// The RSA key of a MySQL server (`caching_sha2_password`, `sha256_password`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServerKey {
-    /// The server tells it: who only listens learns nothing, who answers in the server's place learns the password.
+    /// From the server: an eavesdropper learns nothing, but an attacker who answers in place of the server gets the password.
     #[default]
     Requested,
-    /// Nowhere: such a login needs TLS or a unix socket.
+    /// None: such a login needs TLS or a unix socket.
     None,
-    /// A file (PEM), whatever the server says; read when a connection is made.
+    /// A file (PEM), read for each connection.
     File(PathBuf),
 }
 

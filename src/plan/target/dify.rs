@@ -1,4 +1,4 @@
-//! A Dify whose APIs are asked one by one, each client with its keys.
+//! A Dify whose APIs are monitored, each client with its keys.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,49 +6,49 @@ use std::time::Duration;
 pub use crate::config::dify::{Api, DifyClient};
 use crate::secret::Secret;
 
-/// A Dify and what is asked of it.
+/// A Dify and the APIs to call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DifyTarget {
     /// Scheme, host, port and the path before `/v1`, without a slash at the end.
     pub url: String,
-    /// Who logs in at the console; none: nobody does.
+    /// The console account; none: no login.
     pub account: Option<DifyAccount>,
     /// The clients, in the order of the report.
     pub clients: Vec<ClientPlan>,
-    /// How many calls are under way at a time, at least 1.
+    /// How many calls run in parallel, at least 1.
     pub at_once: usize,
     /// How long each call may take.
     pub timeout: Duration,
 }
 
-/// Who logs in at the console.
+/// The console account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DifyAccount {
     /// The address.
     pub email: String,
-    /// The password as it is sent.
+    /// The password in the form that is sent.
     pub password: Secret,
 }
 
-/// One client, what it asks, and by which keys.
+/// One client, its methods and its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientPlan {
-    /// Which one.
+    /// The client.
     pub client: DifyClient,
-    /// What it asks, in the order of the report.
+    /// Its methods, in the order of the report.
     pub apis: Vec<Api>,
     /// Its keys.
     pub keys: Keys,
 }
 
-/// Where the keys of a client come from.
+/// The source of a client's keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Keys {
-    /// They were written; one that is empty is not configured.
+    /// The configuration; an empty key is not configured.
     Written(Vec<Option<Secret>>),
     /// The account looks them up.
     Discovered,
-    /// It asks with the account's session.
+    /// It uses the session of the account.
     Session,
 }
 

@@ -1,4 +1,4 @@
-//! Redis in all the ways it is run, and the readiness registry in it.
+//! Redis in all its deployment forms, and the readiness registry in it.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use crate::secret::Secret;
 /// A Redis and its login.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedisTarget {
-    /// Where; a host that begins with `/` is the path of a unix socket.
+    /// The address; a host that begins with `/` is the path of a unix socket.
     pub address: Address,
     /// The ACL user; none for the default user.
     pub username: Option<String>,
-    /// The password; none where the server asks for none.
+    /// The password; none if the server requires none.
     pub password: Option<Secret>,
     /// The database's number.
     pub database: u32,
-    /// How TLS is spoken; none: not at all.
+    /// How TLS is used; none: no TLS.
     pub tls: Option<Tls>,
 }
 
@@ -36,11 +36,11 @@ impl fmt::Display for RedisTarget {
 pub struct SentinelTarget {
     /// The Sentinels, at least one.
     pub sentinels: Vec<Address>,
-    /// The name under which they watch the master.
+    /// The name under which they monitor the master.
     pub service: String,
-    /// The Sentinels' own user and password; none where they ask for none.
+    /// The Sentinels' own user and password; none if they require none.
     pub sentinel_login: (Option<String>, Option<Secret>),
-    /// The login of the master; its address is what the Sentinels say.
+    /// The login of the master; the Sentinels give its address.
     pub master: RedisTarget,
 }
 
@@ -54,9 +54,9 @@ impl fmt::Display for SentinelTarget {
 /// A Redis Cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterTarget {
-    /// Nodes to ask, at least one; the first that answers is believed.
+    /// Nodes to query, at least one; the first response is used.
     pub nodes: Vec<Address>,
-    /// The login, the same on each of them; its address is the node's that is asked.
+    /// The login, the same on each of them; its address is that of the queried node.
     pub login: RedisTarget,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for ClusterTarget {
     }
 }
 
-/// A Redis that is written to, in whichever way it is run.
+/// A Redis that can be written to, in any deployment form.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RedisPlace {
     /// One server.
@@ -102,7 +102,7 @@ pub struct ReadyTarget {
 impl fmt::Display for ReadyTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { redis: RedisTarget { address, database, .. }, key, min } = self;
-        // As it was written, where that is what it is read as.
+        // The original spelling, if it is equivalent.
         let whose = key.strip_suffix("_service_status").map_or_else(|| format!("key={key}"), |service| format!("service={service}"));
         write!(f, "redis+ready://{address}/{database}?{whose}&min={min}")
     }

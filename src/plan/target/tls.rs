@@ -1,23 +1,23 @@
-//! When TLS is spoken, whom it trusts, and as whom it introduces itself.
+//! When TLS is used, the trusted authorities, and the client certificate.
 
 use std::path::PathBuf;
 
-/// How a server is verified. Files are read when a connection is made, so that renewed ones are taken.
+/// How a server is verified. Files are read for each connection, so that renewed ones are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// What is verified of the server's certificate.
     pub verify: Verify,
-    /// Trusted certificates (PEM) in place of the system's; a server's own certificate in it is trusted as such.
+    /// Trusted certificates (PEM) instead of the system's; it may contain the server's own certificate.
     pub ca: Option<PathBuf>,
-    /// Our own certificate.
+    /// The client certificate.
     pub identity: Option<ClientCertificate>,
-    /// Whether nothing older than TLS 1.3 is spoken; never less than 1.2 is.
+    /// Whether only TLS 1.3 is allowed; otherwise 1.2 and 1.3.
     pub newest_only: bool,
 }
 
 impl Tls {
-    /// Whether a session proves who the server is: its name was looked at, or an authority of our own signed it. Those of the system sign for
-    /// anybody.
+    /// Whether a session proves the identity of the server: its name was verified, or a configured authority signed it. The system's
+    /// authorities sign for any server.
     pub const fn proves_the_server(&self) -> bool {
         match self.verify {
             Verify::Nothing => false,
@@ -30,9 +30,9 @@ impl Tls {
 /// What is verified of a server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// Nothing: anybody in between can listen.
+    /// Nothing: an attacker in between can read the traffic.
     Nothing,
-    /// That a trusted authority signed it, whatever name it bears.
+    /// That a trusted authority signed it, for any name.
     Chain,
     /// That a trusted authority signed it for the host's name.
     #[default]
@@ -48,14 +48,14 @@ pub struct ClientCertificate {
     pub key: PathBuf,
 }
 
-/// When TLS is spoken to a database (libpq's `sslmode`; what is verified stands in [`Tls::verify`]).
+/// When TLS is used for a database (libpq's `sslmode`; [`Tls::verify`] says what is verified).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SslMode {
     /// Never.
     Disable,
-    /// When the server refuses the login without.
+    /// If the server refuses the login without it.
     Allow,
-    /// When the server offers it.
+    /// If the server offers it.
     #[default]
     Prefer,
     /// Always.

@@ -1,10 +1,10 @@
-//! AMQP 0-9-1 up to the opening of a virtual host, where a broker tells a wrong login and a wrong host (specification, 2.2.4).
+//! AMQP 0-9-1 up to the opening of a virtual host, which detects a wrong login and a wrong host (specification, 2.2.4).
 
 use super::{Stream, protocol, receive, send};
 use crate::outcome::{ErrorKind, Failure};
 use crate::secret::Secret;
 
-/// What a client begins with: the name and the version of the protocol.
+/// The first bytes of a client: the name and the version of the protocol.
 const HEADER: [u8; 8] = *b"AMQP\0\0\x09\x01";
 
 /// The class of all methods here, `connection`, and the methods.
@@ -23,31 +23,31 @@ const METHOD: u8 = 1;
 const HEARTBEAT: u8 = 8;
 const END: u8 = 0xce;
 
-/// No frame before the tuning is longer by far: the greeting of RabbitMQ has 500 bytes.
+/// The maximum frame size before the tuning: the greeting of RabbitMQ has only 500 bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// More frames than this are no answer.
+/// The maximum number of frames of a response.
 const MOST_FRAMES: usize = 8;
 
-/// Passes when the broker takes the login and opens the virtual host; takes leave then.
+/// Passes if the broker accepts the login and opens the virtual host; then closes the session.
 pub(super) async fn probe(stream: &mut Stream, user: &str, password: &Secret, vhost: &str) -> Result<(), Failure> {
     send(stream, &HEADER).await?;
     expect(stream, START).await?;
     method(stream, START_OK, &start_ok(user, password)).await?;
     let tune = expect(stream, TUNE).await?;
     // The broker's own limits, and no heartbeat.
-    let limits = tune.get(..6).ok_or_else(|| protocol("the broker's limits are cut short"))?;
+    let limits = tune.get(..6).ok_or_else(|| protocol("the broker's limits are incomplete"))?;
     method(stream, TUNE_OK, &[limits, &[0, 0]].concat()).await?;
     method(stream, OPEN, &[short(vhost), vec![0, 0]].concat()).await?;
     expect(stream, OPEN_OK).await?;
-    // Without a leave the broker's log speaks of a client that was lost.
+    // Without a proper close the broker would log a lost client.
     method(stream, CLOSE, &[0, 200, 0, 0, 0, 0, 0]).await?;
     let _ = expect(stream, CLOSE_OK).await;
     Ok(())
 }
 
 fn short(text: &str) -> Vec<u8> {
-    // The plan holds names to 255 bytes.
+    // The plan limits names to 255 bytes.
     let bytes = text.as_bytes().get(..usize::from(u8::MAX)).unwrap_or(text.as_bytes());
     [&[bytes.len() as u8], bytes].concat()
 }
@@ -56,7 +56,7 @@ fn long(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
 }
 
-/// Who we are, the login by PLAIN (RFC 4616), and that we understand a refusal in words.
+/// The client's name, the login by PLAIN (RFC 4616), and the capability to receive a refusal as text.
 fn start_ok(user: &str, password: &Secret) -> Vec<u8> {
     let capabilities = [short("authentication_failure_close"), b"t\x01".to_vec()].concat();
     let properties = [
@@ -72,7 +72,7 @@ async fn method(stream: &mut Stream, method: u16, arguments: &[u8]) -> Result<()
     send(stream, &[&[METHOD, 0, 0], long(&payload).as_slice(), &[END]].concat()).await
 }
 
-/// The arguments of the method that has to come next.
+/// The arguments of the next expected method.
 async fn expect(stream: &mut Stream, wanted: u16) -> Result<Vec<u8>, Failure> {
     for _ in 0..MOST_FRAMES {
         let head = receive(stream, 7).await?;
@@ -98,16 +98,16 @@ async fn expect(stream: &mut Stream, wanted: u16) -> Result<Vec<u8>, Failure> {
     Err(protocol("the peer does not speak AMQP 0-9-1"))
 }
 
-/// What a broker says when it closes the connection: a code and words.
+/// The reason of a broker that closes the connection: a code and a text.
 fn refusal(arguments: &[u8]) -> Failure {
-    let [high, low, length, rest @ ..] = arguments else { return protocol("the broker's refusal is cut short") };
+    let [high, low, length, rest @ ..] = arguments else { return protocol("the broker's refusal is incomplete") };
     let code = u16::from_be_bytes([*high, *low]);
     let words = String::from_utf8_lossy(rest.get(..usize::from(*length)).unwrap_or(rest)).into_owned();
     let kind = match code {
         530 if words.contains("not found") => ErrorKind::Missing,
         530 if words.contains("limit") => ErrorKind::NotReady,
         403 | 530 => ErrorKind::Auth,
-        // It is told to go, lacks memory or disk, or the virtual host is not up yet.
+        // It is shutting down, lacks memory or disk space, or the virtual host is not up yet.
         320 | 506 | 541 => ErrorKind::NotReady,
         _ => ErrorKind::Protocol,
     };

@@ -1,4 +1,4 @@
-//! Kafka's `ApiVersions`, the question that a broker answers before any login (Kafka's protocol guide; KIP-35).
+//! Kafka's `ApiVersions`, the request that a broker answers before any login (Kafka's protocol guide; KIP-35).
 
 use super::{Stream, protocol, receive, send};
 use crate::outcome::{ErrorKind, Failure};
@@ -6,16 +6,16 @@ use crate::outcome::{ErrorKind, Failure};
 /// `ApiVersions`, version 0.
 const API_VERSIONS: i16 = 18;
 
-/// `Fetch`: a controller, which answers as well, has none of it, and clients have no use of it.
+/// `Fetch`: a controller, which also answers but is of no use to clients, does not support it.
 const FETCH: i16 = 1;
 
-/// By this number the answer is known.
+/// The number that identifies the response.
 const NUMBER: i32 = 0x706f_7274;
 
-/// An answer has six bytes for each of some eighty questions.
+/// The maximum response: six bytes for each of about eighty requests.
 const LONGEST: usize = 16 * 1024;
 
-/// Passes when the broker says what it can be asked, and messages are among it.
+/// Passes if the broker lists its requests, and fetching messages is one of them.
 pub(super) async fn probe(stream: &mut Stream) -> Result<(), Failure> {
     send(stream, &request()).await?;
     let wrong = || protocol("the peer does not speak Kafka's protocol");
@@ -35,7 +35,7 @@ fn request() -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes(), body.as_slice()].concat()
 }
 
-/// What the answer means; none for what is none.
+/// The meaning of the response; none if it is not a response.
 fn judge(answer: &[u8]) -> Option<Result<(), Failure>> {
     let (number, rest) = answer.split_first_chunk()?;
     let (code, rest) = rest.split_first_chunk()?;
@@ -44,7 +44,7 @@ fn judge(answer: &[u8]) -> Option<Result<(), Failure>> {
     }
     match i16::from_be_bytes(*code) {
         0 => {}
-        code => return Some(Err(Failure::new(ErrorKind::NotReady, &format!("ApiVersions was answered with error {code}")))),
+        code => return Some(Err(Failure::new(ErrorKind::NotReady, &format!("ApiVersions returned error {code}")))),
     }
     let (count, rest) = rest.split_first_chunk()?;
     let count = usize::try_from(i32::from_be_bytes(*count)).ok()?;

@@ -6,10 +6,10 @@ use crate::outcome::{ErrorKind, Failure};
 /// A message with one document.
 const OP_MSG: i32 = 2013;
 
-/// A server's answers are shorter by far.
+/// The maximum response; real ones are much shorter.
 const LONGEST: usize = 48 * 1024;
 
-/// A value of a document, as far as it is looked at.
+/// A value of a document, as far as it is parsed.
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
     Number(f64),
@@ -18,7 +18,7 @@ enum Value {
     Other,
 }
 
-/// Passes when the server takes reads or writes and answers a ping.
+/// Passes if the server accepts reads or writes and answers a ping.
 pub(super) async fn probe(stream: &mut Stream) -> Result<(), Failure> {
     let hello = command(stream, 1, "hello").await?;
     let is = |name: &str| hello.iter().any(|(known, value)| known == name && *value == Value::Bool(true));
@@ -29,7 +29,7 @@ pub(super) async fn probe(stream: &mut Stream) -> Result<(), Failure> {
     command(stream, 2, "ping").await.map(drop)
 }
 
-/// Runs a command without arguments on the database `admin`; what is not `ok` is a failure.
+/// Runs a command without arguments on the database `admin`; anything but `ok` is a failure.
 async fn command(stream: &mut Stream, number: i32, name: &str) -> Result<Vec<(String, Value)>, Failure> {
     send(stream, &message(number, name)).await?;
     let head = receive(stream, 16).await?;
@@ -44,7 +44,7 @@ async fn command(stream: &mut Stream, number: i32, name: &str) -> Result<Vec<(St
         [_, _, _, _, 0, document @ ..] => fields(document),
         _ => None,
     };
-    let fields = fields.ok_or_else(|| protocol("the answer is no document"))?;
+    let fields = fields.ok_or_else(|| protocol("the answer is not a document"))?;
     let value = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     if value("ok") == Some(Value::Number(1.0)) {
         return Ok(fields);
@@ -68,12 +68,12 @@ fn message(number: i32, name: &str) -> Vec<u8> {
     [head, body].concat()
 }
 
-/// How long this and what stands before it are.
+/// The length of this and everything before it.
 const fn size(bytes: &[u8], before: i32) -> i32 {
     (bytes.len() as i32).saturating_add(before)
 }
 
-/// The fields of a document, without those inside others; none for what is no document.
+/// The top-level fields of a document; none if it is not a document.
 fn fields(document: &[u8]) -> Option<Vec<(String, Value)>> {
     let length = usize::try_from(i32::from_le_bytes(*document.first_chunk()?)).ok()?;
     let mut rest = document.get(4..length.checked_sub(1)?)?;

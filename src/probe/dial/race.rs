@@ -1,4 +1,4 @@
-//! Connects to the first of several addresses that accepts: one after the other, and never one waiting for another (RFC 8305).
+//! Connects to the first of several addresses that accepts, with overlapping attempts (RFC 8305).
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,14 +17,14 @@ use super::{after, shared};
 use super::{kind_of_io, shown};
 use crate::outcome::{ErrorKind, Failure};
 
-/// After so long without an answer the next address is tried beside the one before (RFC 8305, 5).
+/// After this time without a response the next address is tried in parallel (RFC 8305, 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// However many addresses there are, two tries are not closer than this.
+/// The minimum time between two attempts, however many addresses there are.
 const CLOSEST: Duration = Duration::from_millis(10);
 
-/// A socket that was refused at once, kept for the next try: making and unmaking one is a fifth of what a try costs where the port
-/// is one of this host.
+/// A socket whose connection was refused at once, kept for the next attempt: creating and closing one is a fifth of the cost of an attempt
+/// on a local port.
 #[derive(Debug, Default)]
 pub struct RefusedSocket(Option<(AddressFamily, OwnedFd)>);
 
@@ -39,11 +39,12 @@ impl RefusedSocket {
     }
 }
 
-/// A try that is not decided yet.
+/// An open attempt.
 type Open = (SocketAddr, TcpStream);
 
-/// Connects to one of the addresses, at least one, until `deadline`. A failure brings the next one at once, silence after a quarter of a
-/// second or as soon as all can be tried in time. When none accepts, the most telling failure is returned: a refusal says more than silence.
+/// Connects to one of the addresses, at least one, until `deadline`. After a failure the next one is tried at once; without a response
+/// after a quarter of a second, or earlier so that all can be tried in time. If none accepts, the most informative failure is returned: a
+/// refusal says more than a timeout.
 pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refused: &mut RefusedSocket) -> Result<TcpStream, Failure> {
     let began = Instant::now();
     let time = deadline.saturating_duration_since(began);
@@ -85,7 +86,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
     }
 }
 
-/// The first try that is decided, taken out of those that are open.
+/// The first finished attempt, removed from the open ones.
 fn first_decided(open: &mut Vec<Open>, context: &mut Context<'_>) -> Poll<(SocketAddr, io::Result<TcpStream>)> {
     let decided = open.iter().enumerate().find_map(|(index, (_, stream))| match stream.poll_write_ready(context) {
         Poll::Ready(Ok(())) => Some((index, stream.take_error().and_then(|error| error.map_or(Ok(()), Err)))),
@@ -103,7 +104,7 @@ fn keep_refusal(failure: &mut Option<Failure>, address: SocketAddr, error: &io::
     }
 }
 
-/// The words for addresses none of which answered.
+/// The error if no address responded.
 fn silent(open: &[Open], time: Duration) -> Failure {
     let others = match open.len() {
         0 | 1 => String::new(),
@@ -113,7 +114,7 @@ fn silent(open: &[Open], time: Duration) -> Failure {
     Failure::new(ErrorKind::Timeout, &format!("connecting to {first}{others}: no answer within {}", shown(time)))
 }
 
-/// A connection that has begun; what is decided at once, as on this host, is not waited for.
+/// A started connection; one that is decided at once, like on this host, is not waited for.
 enum Begun {
     Connected(TcpStream),
     Pending(TcpStream),
@@ -136,17 +137,17 @@ fn begin(address: SocketAddr, refused: &mut RefusedSocket) -> io::Result<Begun> 
                 refused.0 = Some((family, file));
                 return Err(Errno::ECONNREFUSED.into());
             }
-            // Linux takes a refused socket again, others that behave like it may not.
+            // Linux allows a second connect on a refused socket; compatible systems may not.
             Err(_) if again => {}
             Err(errno) => return Err(errno.into()),
         }
     }
 }
 
-/// Begins to connect; whether that is still to be decided.
+/// Begins to connect; returns whether it is still undecided.
 fn connect_now(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
     let to = SockaddrStorage::from(address);
-    // Asked a second time the kernel says what has come of it, and on this host that is decided by then.
+    // A second connect returns the result, and on this host it is decided by then.
     let attempt = || nix::sys::socket::connect(file.as_raw_fd(), &to);
     match attempt().or_else(|errno| if errno == Errno::EINPROGRESS { attempt() } else { Err(errno) }) {
         Ok(()) | Err(Errno::EISCONN) => Ok(false),
@@ -155,8 +156,8 @@ fn connect_now(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
     }
 }
 
-/// The order in which addresses are tried: those without a way to them last, then as RFC 6724 ranks them (global IPv6, IPv4, private
-/// IPv6), the families in turn (RFC 8305, 4). Within a family the name server's order stays.
+/// The order in which addresses are tried: those without a route last, then by RFC 6724 (global IPv6, IPv4, private IPv6), with alternating
+/// families (RFC 8305, 4). Within a family the order of the name server is kept.
 pub(super) fn ordered(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     if addresses.len() < 2 {
         return addresses;
@@ -180,7 +181,7 @@ fn rank(ip: IpAddr) -> u8 {
     }
 }
 
-/// Whether the kernel knows a way to it; nothing is sent.
+/// Whether the kernel has a route to it; nothing is sent.
 fn has_way(address: SocketAddr) -> bool {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()

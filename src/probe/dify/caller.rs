@@ -1,4 +1,4 @@
-//! One call of a Dify: bounded in time, in size, and in how many are under way.
+//! One call of a Dify, with limits for time, size and parallelism.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::probe::http::client;
 use crate::probe::tls;
 use crate::secret::Secret;
 
-/// The longest answer that is read to its end. A page of fifty apps is a tenth of it.
+/// The longest response that is read completely. A page of fifty apps is a tenth of it.
 const LONGEST: usize = 2 * 1024 * 1024;
 
-/// What the calls of one Dify share from report to report.
+/// The shared state of the calls of one Dify.
 #[derive(Debug)]
 pub(super) struct Callers {
     url: String,
@@ -36,19 +36,19 @@ pub(super) struct Caller {
     url: Arc<str>,
     timeout: Duration,
     turns: Arc<Semaphore>,
-    /// When the report has to be done.
+    /// The deadline of the report.
     until: Instant,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) result: Result<HttpReply, Failure>,
-    /// How long it took, waiting for its turn left out.
+    /// How long it took, without the wait for its turn.
     pub(super) elapsed: Duration,
 }
 
-/// An answer whose status is from 200 to 299.
+/// A response with status 200 to 299.
 #[derive(Debug)]
 pub(super) struct HttpReply {
     pub(super) status: u16,
@@ -61,7 +61,7 @@ impl Callers {
         Self { url: target.url.clone(), timeout: target.timeout, turns: Arc::new(Semaphore::new(target.at_once)), client: None }
     }
 
-    /// Who makes the calls of a report that has to be done by `until`.
+    /// A caller for a report with the deadline `until`.
     pub(super) fn caller(&mut self, until: Instant) -> Result<Caller, Failure> {
         let client = match &self.client {
             Some(client) => client,
@@ -82,12 +82,12 @@ impl Callers {
 }
 
 impl Caller {
-    /// Reads what is at this path and query.
+    /// A GET of this path and query.
     pub(super) async fn get(&self, path: &str, headers: &[(&'static str, HeaderValue)]) -> Call {
         self.call(Method::GET, path, headers, None).await
     }
 
-    /// Sends JSON, which only logging in does.
+    /// A POST of JSON, which is used only for the login.
     pub(super) async fn post(&self, path: &str, headers: &[(&'static str, HeaderValue)], json: String) -> Call {
         self.call(Method::POST, path, headers, Some(json)).await
     }
@@ -99,7 +99,10 @@ impl Caller {
         let turn = timeout_at(self.until, self.turns.acquire()).await;
         let began = Instant::now();
         if !matches!(turn, Ok(Ok(_))) || began >= self.until {
-            return Call::not_probed(Failure::new(ErrorKind::Timeout, "it was not asked: the time of the report was over before its turn"));
+            return Call::not_probed(Failure::new(
+                ErrorKind::Timeout,
+                "it was not called: the time of the report was over before its turn",
+            ));
         }
         let within = self.timeout.min(self.until.saturating_duration_since(began));
         let mut request = self.client.request(method, url.clone()).header(ACCEPT, "application/json").header(CONNECTION, "close");
@@ -109,7 +112,7 @@ impl Caller {
         if let Some(json) = json {
             request = request.header("content-type", "application/json").body(json);
         }
-        // Also what came before the time was over is told.
+        // A status that arrived before the deadline is reported, too.
         let mut status = None;
         let answered = timeout(within, exchange(request, &url, self.timeout, &mut status)).await;
         let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(within))));
@@ -124,7 +127,7 @@ async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: 
     *status = Some(code);
     if !response.status().is_success() {
         let failure = Failure::answered(code);
-        let words = format!("{}, a redirect that is not followed: write where it leads in `url`", failure.private.as_str());
+        let words = format!("{}, a redirect that is not followed: write its target in `url`", failure.private.as_str());
         return Err(if response.status().is_redirection() { Failure { private: Private::new(&words), ..failure } } else { failure });
     }
     let headers = response.headers().clone();
@@ -136,7 +139,7 @@ async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: 
     Ok(answer)
 }
 
-/// The body, and whether this is all of it.
+/// The body, and whether it is complete.
 async fn read(mut response: Response) -> Result<(Vec<u8>, bool), Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| client::response_failure(&error))? {
@@ -149,12 +152,12 @@ async fn read(mut response: Response) -> Result<(Vec<u8>, bool), Failure> {
 }
 
 impl Call {
-    /// Of an API that was not asked.
+    /// The result of an API that was not called.
     pub(super) const fn not_probed(failure: Failure) -> Self {
         Self { result: Err(failure), elapsed: Duration::ZERO }
     }
 
-    /// The status that came.
+    /// The received status.
     pub(super) fn status(&self) -> Option<u16> {
         match &self.result {
             Ok(answer) => Some(answer.status),
@@ -170,16 +173,16 @@ impl Call {
 }
 
 impl HttpReply {
-    /// The body as what it should be. Its own words, and those of the parser about them, are not repeated.
+    /// The parsed body. Neither its text nor the parser's message about it is repeated in errors.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            let failure = Failure::new(ErrorKind::Protocol, "the answer is not the JSON that was expected");
+            let failure = Failure::new(ErrorKind::Protocol, "the answer is not the expected JSON");
             Failure { status: Some(self.status), ..failure }
         })
     }
 }
 
-/// The value of a header that no trace shows.
+/// A header value that is marked as sensitive.
 pub(super) fn header(before: &str, secret: &Secret) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::from_str(&format!("{before}{}", secret.expose()))
         .map_err(|_| Failure::new(ErrorKind::Protocol, "a key or token that cannot be sent in a header"))?;

@@ -1,4 +1,4 @@
-//! Looks up the keys of all apps and of the knowledge, and never creates one.
+//! Looks up the API keys of all apps and of the knowledge base, and never creates one.
 
 use serde::Deserialize;
 
@@ -9,10 +9,10 @@ use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{DifyClient, DifyTarget, Keys};
 use crate::secret::Secret;
 
-/// Apps on a page.
+/// The number of apps per page.
 const PAGE: usize = 50;
 
-/// More apps than this are not asked: a report of all of them would be kept in memory and sent to whoever looks at it.
+/// The maximum number of checked apps, because the whole report is kept in memory and sent to every reader.
 const MOST_APPS: usize = 500;
 
 /// The keys that the account found.
@@ -39,7 +39,7 @@ struct App {
     mode: String,
 }
 
-/// The keys of an app, or of the knowledge.
+/// The keys of an app, or of the knowledge base.
 #[derive(Deserialize)]
 struct ApiKeys {
     #[serde(default)]
@@ -53,7 +53,7 @@ struct ApiKey {
 }
 
 impl Found {
-    /// The keys of this client: one for each app, and one for the knowledge.
+    /// The keys of this client: one for each app, and one for the knowledge base.
     pub(super) fn of(&self, client: DifyClient) -> Vec<Key> {
         match client {
             DifyClient::DifyChat => self.chat.clone(),
@@ -64,7 +64,7 @@ impl Found {
     }
 }
 
-/// Looks up the keys of the clients that have none of their own; the failure of the list of apps, without which no app is known.
+/// Looks up the keys of the clients without their own keys; fails if the list of apps fails.
 pub(super) async fn discover(session: &mut Session, caller: &Caller, target: &DifyTarget) -> Result<Found, Failure> {
     let wants = |client| target.clients.iter().any(|plan| plan.client == client && plan.keys == Keys::Discovered);
     let mut found = Found::default();
@@ -86,7 +86,7 @@ pub(super) async fn discover(session: &mut Session, caller: &Caller, target: &Di
     Ok(found)
 }
 
-/// All apps over all pages.
+/// All apps on all pages.
 async fn apps(session: &mut Session, caller: &Caller) -> Result<Vec<App>, Failure> {
     let mut apps: Vec<App> = Vec::new();
     for page in 1_usize.. {
@@ -94,12 +94,12 @@ async fn apps(session: &mut Session, caller: &Caller) -> Result<Vec<App>, Failur
         let Apps { data, has_more } = answer.read()?;
         let any = !data.is_empty();
         if data.iter().any(|app| !is_id(&app.id)) {
-            return Err(Failure::new(ErrorKind::Protocol, "the id of an app is none that is known"));
+            return Err(Failure::new(ErrorKind::Protocol, "the id of an app has an unknown form"));
         }
         apps.extend(data);
         let ends = !has_more || !any;
         if apps.len() > MOST_APPS || (apps.len() == MOST_APPS && !ends) {
-            tracing::warn!("Dify has more than {MOST_APPS} apps; the others are not asked: name the keys that matter");
+            tracing::warn!("Dify has more than {MOST_APPS} apps; the others are not checked: give the keys that matter");
             apps.truncate(MOST_APPS);
             break;
         }
@@ -110,7 +110,7 @@ async fn apps(session: &mut Session, caller: &Caller) -> Result<Vec<App>, Failur
     Ok(apps)
 }
 
-/// The first key there; none where there is none, for it is not ours to create one.
+/// The first existing key; none if there is none, because none is created.
 async fn key(session: &mut Session, caller: &Caller, path: &str) -> Key {
     let keys: ApiKeys =
         session.get(caller, path).await.result.and_then(|answer| answer.read()).map_err(|failure| failure.of("looking up its key"))?;

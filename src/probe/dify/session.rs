@@ -1,4 +1,4 @@
-//! The account's session at Dify's console: logged in, refreshed, and never so often that the account is locked.
+//! The account's session at Dify's console: login and refresh, limited so that the account is not locked.
 
 use std::time::Duration;
 
@@ -12,31 +12,31 @@ use crate::outcome::{Detail, ErrorKind, Failure};
 use crate::plan::target::DifyAccount;
 use crate::secret::Secret;
 
-/// How often a question is asked that is refused with 401.
+/// How often a call is repeated that gets 401.
 const TRIES: usize = 3;
 
-/// Dify locks an account for a day after five wrong logins (`LOGIN_MAX_ERROR_LIMITS`, `LOGIN_LOCKOUT_DURATION`). Somebody may want to log
-/// in by hand, too.
+/// Dify locks an account for a day after five wrong logins (`LOGIN_MAX_ERROR_LIMITS`, `LOGIN_LOCKOUT_DURATION`). A person may also need
+/// some attempts.
 const MOST_REFUSALS: u32 = 3;
 const REST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A longer token is none: it would not fit into a header.
+/// The maximum length of a token: a longer one does not fit into a header.
 const LONGEST_TOKEN: usize = 8 * 1024;
 
-/// The session, and what is known of logins that failed.
+/// The session, and the failed logins.
 #[derive(Debug)]
 pub(super) struct Session {
     account: Option<DifyAccount>,
     tokens: Tokens,
-    /// Why nobody logs in again in this report.
+    /// Why there is no further login in this report.
     failed: Option<Failure>,
-    /// Logins that were refused in a row.
+    /// Refused logins in a row.
     refusals: u32,
     /// When the last one was.
     refused: Option<(Instant, Failure)>,
 }
 
-/// The tokens of a session, as the console names them.
+/// The tokens of a session, with the names of the console.
 #[derive(Debug, Default)]
 struct Tokens {
     access: Option<Secret>,
@@ -49,7 +49,7 @@ impl Session {
         Self { account, tokens: Tokens { access: None, refresh: None, csrf: None }, failed: None, refusals: 0, refused: None }
     }
 
-    /// Begins a report: a login that failed in the last one may be tried again.
+    /// Begins a report: a failed login of the last one may be retried.
     pub(super) fn begin(&mut self) {
         self.failed = match &self.refused {
             Some((at, failure)) if self.refusals >= MOST_REFUSALS && at.elapsed() < REST => Some(failure.clone()),
@@ -61,7 +61,7 @@ impl Session {
         };
     }
 
-    /// Reads with the session, which is made, refreshed and made anew as it takes.
+    /// A GET with the session, which is created or refreshed as needed.
     pub(super) async fn get(&mut self, caller: &Caller, path: &str) -> Call {
         let mut left = TRIES.saturating_sub(1);
         loop {
@@ -78,7 +78,7 @@ impl Session {
             if call.status() != Some(401) || left == 0 {
                 return call;
             }
-            // What a fresh token could not mend, only a login can.
+            // If a refreshed token does not help, a new login is needed.
             if left < TRIES.saturating_sub(1) || !self.refresh(caller).await {
                 self.tokens = Tokens::default();
             }
@@ -119,7 +119,7 @@ impl Session {
         Err(failure)
     }
 
-    /// Whether fresh tokens came for the old ones.
+    /// Refreshes the tokens; returns whether that succeeded.
     async fn refresh(&mut self, caller: &Caller) -> bool {
         let Some(refresh) = &self.tokens.refresh else { return false };
         let body = json!({ "refresh_token": refresh.expose() });
@@ -142,7 +142,7 @@ impl Session {
     }
 }
 
-/// What the console answers to a login.
+/// The response of the console to a login.
 #[derive(Deserialize)]
 struct LoggedIn {
     data: InBody,
@@ -159,7 +159,7 @@ struct InBody {
 }
 
 impl Tokens {
-    /// Those in the body, else those in the cookies.
+    /// The tokens in the body, else those in the cookies.
     fn of(answer: &HttpReply) -> Self {
         let secret = |text: &str| (!text.is_empty() && text.len() <= LONGEST_TOKEN).then(|| Secret::unlisted(text));
         let body = answer.read::<LoggedIn>().ok().map(|answer| answer.data);
@@ -171,8 +171,8 @@ impl Tokens {
         }
     }
 
-    /// The access token as a bearer, the other as a header, and both as cookies under either name: behind https Dify looks for the one
-    /// with `__Host-`, else for the other.
+    /// The access token as a bearer, the other as a header, and both as cookies under either name: with https Dify reads the one with
+    /// `__Host-`, otherwise the other.
     fn headers(&self) -> Result<Vec<(&'static str, HeaderValue)>, Failure> {
         let mut headers = Vec::new();
         if let Some(access) = &self.access {

@@ -1,4 +1,4 @@
-//! The client of HTTP checks: names by our own resolution, TLS by our own configuration, and what its errors mean.
+//! The client of HTTP checks, with our own name resolution and TLS configuration, and the classification of its errors.
 
 use std::error::Error;
 use std::io;
@@ -16,11 +16,11 @@ use crate::plan::target::Address;
 use crate::probe::dial::{kind_of_chain, kind_of_io, resolve, shown, words_of_chain};
 use crate::probe::tls;
 
-/// The most headers that are read; the client bounds the head at 400 KiB.
+/// The maximum number of headers; the client limits their size to 400 KiB.
 const MOST_HEADERS: usize = 1000;
 
-/// A client that keeps no connection and gives each `within` that time to come about. A proxy is asked only where the one of the environment
-/// is wanted (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+/// A client that keeps no connections, with `within` as connect timeout. A proxy is used only if the target requires that of the
+/// environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 pub(in crate::probe) fn build(tls: ClientConfig, environment_proxy: bool, within: Duration) -> Result<Client, Failure> {
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -34,10 +34,10 @@ pub(in crate::probe) fn build(tls: ClientConfig, environment_proxy: bool, within
     let builder = if environment_proxy { builder } else { builder.no_proxy() };
     builder
         .build()
-        .map_err(|error| Failure::new(ErrorKind::Internal, &format!("the HTTP client cannot be made: {}", words_of_chain(&error))))
+        .map_err(|error| Failure::new(ErrorKind::Internal, &format!("the HTTP client cannot be created: {}", words_of_chain(&error))))
 }
 
-/// Resolves names as every other check does, within a time.
+/// Resolves names like all other checks, within a time.
 #[derive(Debug)]
 struct OwnNames(Duration);
 
@@ -58,14 +58,14 @@ impl Resolve for OwnNames {
 #[error("{}", .0.private.as_str())]
 struct Unresolved(Failure);
 
-/// Why an exchange failed, and whether there was a connection by then.
+/// Why a request failed, and whether there was a connection.
 pub(in crate::probe) struct ExchangeError {
     pub failure: Failure,
     pub connected: bool,
 }
 
 impl ExchangeError {
-    /// What an error of the client means. Its own text names the URL, whose query may hold a key, so only its causes are told.
+    /// Classifies an error of the client. Its own text contains the URL, whose query may contain a key, so only its causes are used.
     pub(in crate::probe) fn of(error: &reqwest::Error, url: &Url, within: Duration) -> Self {
         let connecting = |kind, words: &dyn std::fmt::Display| {
             let place = &url[Position::BeforeHost..Position::AfterPort];
@@ -90,7 +90,7 @@ impl ExchangeError {
     }
 }
 
-/// What an error means on a connection that was there.
+/// Classifies an error on an existing connection.
 pub(in crate::probe) fn response_failure(error: &reqwest::Error) -> Failure {
     if let Some(words) = tls_words(error) {
         return Failure::new(ErrorKind::Tls, &words);
@@ -108,7 +108,7 @@ fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
     successors(error.source(), |cause| (*cause).source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// What rustls says, wherever in the chain of causes it stands: a client's certificate is judged after the handshake.
+/// The error of rustls anywhere in the chain of causes: a client certificate is refused only after the handshake.
 fn tls_words(error: &reqwest::Error) -> Option<String> {
     successors(error.source(), |cause| (*cause).source()).find_map(|cause| {
         let mut inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

@@ -1,4 +1,4 @@
-//! What a MySQL server says first, and what proves a password to it.
+//! The greeting of a MySQL server, and the authentication with a password.
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use sha2::{Digest, Sha256};
@@ -14,10 +14,10 @@ const TRANSACTIONS: u32 = 0x2000;
 const SECURE_CONNECTION: u32 = 0x8000;
 const PLUGIN_AUTH: u32 = 0x8_0000;
 
-/// utf8mb4_general_ci, known to every server since MySQL 5.5.
+/// utf8mb4_general_ci, supported by every server since MySQL 5.5.
 const CHARACTER_SET: u8 = 45;
 
-/// What the server says first (protocol version 10).
+/// The greeting of the server (protocol version 10).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Greeting {
     capabilities: u32,
@@ -26,11 +26,11 @@ pub(super) struct Greeting {
 }
 
 impl Greeting {
-    /// Reads a greeting; none when it is not one.
+    /// Parses a greeting; none if it is not one.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
         let rest = packet.strip_prefix(&[10])?;
         let version_ends = rest.iter().position(|byte| *byte == 0)?;
-        // Behind the version, its end and the connection's number.
+        // After the version, its end and the connection's number.
         let rest = rest.get(version_ends..)?.get(5..)?;
         let (first, rest) = rest.split_at_checked(8)?;
         let [_, low, middle, _, _, _, high, top, length, rest @ ..] = rest else { return None };
@@ -53,15 +53,15 @@ impl Greeting {
         self.capabilities & TLS != 0
     }
 
-    /// The beginning of a login that says: what follows is encrypted.
+    /// The beginning of a login that requests TLS.
     pub(super) fn tls_request(&self, target: &MysqlTarget) -> Vec<u8> {
         self.head(target, true)
     }
 
-    /// The login, with the proof that the server's default plugin wants; it asks again when the user has another one.
+    /// The login, with the authentication for the server's default plugin; the server requests another one if the user has another plugin.
     pub(super) fn login(&self, target: &MysqlTarget, encrypted: bool) -> Result<Vec<u8>, Failure> {
         let password = target.password.as_ref().map_or("", |password| password.expose());
-        // A plugin that we do not know may not be this user's: then the server asks for another one.
+        // An unknown default plugin may not be that of this user: then the server requests another one.
         let (plugin, proof) = match proof(&self.plugin, password, &self.challenge) {
             Ok(proof) => (self.plugin.as_str(), proof),
             Err(_) => ("mysql_native_password", proof("mysql_native_password", password, &self.challenge)?),
@@ -69,7 +69,7 @@ impl Greeting {
         let mut packet = self.head(target, encrypted);
         for text in [Some(&target.user), target.database.as_ref()].into_iter().flatten() {
             if text.contains('\0') {
-                return Err(Failure::new(ErrorKind::Auth, "a user or a database whose name holds a NUL cannot be logged in"));
+                return Err(Failure::new(ErrorKind::Auth, "the name of a user or a database must not contain a NUL byte"));
             }
         }
         packet.extend_from_slice(target.user.as_bytes());
@@ -101,7 +101,7 @@ impl Greeting {
     }
 }
 
-/// What proves `password` to `plugin` without telling it.
+/// The authentication for `plugin` that does not reveal the password.
 pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8]) -> Result<Vec<u8>, Failure> {
     let password = password.as_bytes();
     match plugin {
@@ -117,7 +117,7 @@ pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8]) -> Result<Ve
         other => Err(Failure::new(
             ErrorKind::Auth,
             &format!(
-                "the server wants the authentication {other}, which is not supported; give the user a password of caching_sha2_password, sha256_password or mysql_native_password"
+                "the server requires the authentication {other}, which is not supported; give the user a password of caching_sha2_password, sha256_password or mysql_native_password"
             ),
         )),
     }
@@ -169,7 +169,7 @@ mod tests {
     const CACHING: &str = "746ebe205d56a0707acb3e796e834e0dd7b1d61743b26bd5202c7a623230c7c9";
 
     #[test]
-    fn what_is_cut_short_is_no_greeting() {
+    fn a_truncated_greeting_is_refused() {
         let mut packet = vec![10];
         packet.extend_from_slice(b"10.11.6-MariaDB\0\x01\0\0\x0012345678\0");
         packet.extend_from_slice(&[0xfe, 0xf7, 45, 2, 0, 0xff, 0x81, 21]);

@@ -1,4 +1,4 @@
-//! What a MySQL says when it refuses, and what the loss of its connection means, in our classes.
+//! Classifies the errors of a MySQL server and the loss of its connection.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use crate::outcome::{Detail, ErrorKind, Failure};
 use crate::probe::dial::kind_of_io;
 use crate::probe::tls;
 
-/// What the server says when it refuses: a number, after the greeting also a SQLSTATE, and words.
+/// An error packet of the server: a number, after the greeting also a SQLSTATE, and a text.
 pub(super) fn refusal(rest: &[u8]) -> Failure {
     let Some((number, rest)) = rest.split_first_chunk() else {
         return Failure::new(ErrorKind::Protocol, "the peer does not speak MySQL");
@@ -40,7 +40,7 @@ const fn kind_of_error(number: u16) -> ErrorKind {
     }
 }
 
-/// What the end of a connection means.
+/// Classifies the end of a connection.
 pub(super) fn lost(error: &io::Error) -> Failure {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
         return tls::failure(error);

@@ -1,4 +1,4 @@
-//! Binds a login to the certificate of the server (RFC 5929, `tls-server-end-point`), over a stream that speaks TLS already.
+//! Binds a login to the certificate of the server (RFC 5929, `tls-server-end-point`), over an existing TLS stream.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -9,7 +9,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use crate::hooked_stream::{HookedStream, StreamHook};
 
-/// The hash of a certificate that both sides know of it; none where its signature names no hash that is in use (RFC 5929, 4.1).
+/// The hash of a certificate for channel binding; none if its signature names no hash in use (RFC 5929, 4.1).
 pub(super) fn of_certificate(certificate: &[u8]) -> Option<Vec<u8>> {
     // Certificate ::= SEQUENCE { tbsCertificate SEQUENCE, signatureAlgorithm SEQUENCE { OBJECT IDENTIFIER, ... }, ... } (RFC 5280, 4.1)
     let (0x30, fields, _) = element(certificate)? else { return None };
@@ -19,7 +19,7 @@ pub(super) fn of_certificate(certificate: &[u8]) -> Option<Vec<u8>> {
     Some(digest(hash_of(identifier)?, certificate).as_ref().to_vec())
 }
 
-/// The hash of a signature's algorithm; MD5 and SHA-1 are replaced by SHA-256, as the RFC says.
+/// The hash of a signature's algorithm; MD5 and SHA-1 are replaced by SHA-256, as in the RFC.
 fn hash_of(identifier: &[u8]) -> Option<&'static Algorithm> {
     const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
     const ECDSA_WITH_SHA2: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
@@ -49,11 +49,11 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, contents, rest))
 }
 
-/// What a login is bound to, handed to the driver with a stream that speaks TLS already.
+/// The channel binding, passed to the driver with an existing TLS stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spoken(pub Option<Vec<u8>>);
 
-/// A stream and what its login is bound to.
+/// A stream and its channel binding.
 pub(super) type Bound<S> = HookedStream<S, Spoken>;
 
 impl<S> StreamHook<S> for Spoken {}

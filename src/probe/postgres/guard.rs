@@ -1,4 +1,5 @@
-//! The bytes of a login, looked at before the driver sees them: whether a PostgreSQL speaks, and asks for the password only as it may.
+//! Inspects the bytes of a login before the driver gets them: whether the peer is a PostgreSQL, and requests the password only in an
+//! allowed way.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -8,16 +9,16 @@ use crate::plan::target::AuthMethods;
 use crate::probe::bounded::Bounded;
 use crate::probe::dial::Duplex;
 
-/// What the server did that was not to be done; empty while all is well.
+/// The violation of the server; empty without one.
 pub(super) type Breach = Arc<OnceLock<&'static str>>;
 
-/// A stream whose first byte has to be one that a PostgreSQL can begin with, and on which the password is asked for in allowed ways only.
+/// A stream whose first byte has to be a valid first byte of a PostgreSQL, and on which only allowed authentication methods pass.
 ///
-/// Without the former a peer of another kind would be waited for: in its first words the driver sees the length of a huge message. The
-/// latter has to stand below the driver, which answers a request for the password at once.
+/// Without the former, the driver would wait for a peer with another protocol, because it reads the first bytes as the length of a huge
+/// message. The latter has to be below the driver, which answers a password request at once.
 pub(super) type Guard = HookedStream<Bounded<Box<dyn Duplex>>, Watch>;
 
-/// Watches a login whose password may be asked for in these ways, in any where there are none.
+/// Inspects a login with these allowed methods; none: all methods.
 pub(super) fn guard(stream: Bounded<Box<dyn Duplex>>, methods: Option<AuthMethods>) -> (Guard, Breach) {
     let breach = Breach::default();
     (Guard::new(stream, Watch { breach: Arc::clone(&breach), ..Watch::new(methods) }), breach)
@@ -48,12 +49,12 @@ enum Wrong {
 pub(super) struct Watch {
     breach: Breach,
     methods: Option<AuthMethods>,
-    /// The head of the message that is being received: its kind, its length, of an `R` also its code.
+    /// The header of the current message: its kind, its length, for an `R` also its code.
     head: Vec<u8>,
-    /// Bytes of a body that are to be passed over.
+    /// The rest of a body to skip.
     skip: usize,
     begun: bool,
-    /// Whether the server asked for a proof.
+    /// Whether the server requested authentication.
     requested: bool,
     over: bool,
 }
@@ -84,7 +85,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Judges the message once enough of it is there.
+    /// Checks the message once enough of it is received.
     fn message(&mut self) -> Result<(), Wrong> {
         let Some((kind, rest)) = self.head.split_first() else { return Ok(()) };
         let Some((length, code)) = rest.split_first_chunk::<4>() else { return Ok(()) };
@@ -105,16 +106,16 @@ impl Watch {
         let (allowed, words) = match code {
             0 => {
                 self.over = true;
-                (self.requested || allowed("none"), "the server lets us in without a proof, which require_auth forbids")
+                (self.requested || allowed("none"), "the server accepts the login without authentication, which require_auth forbids")
             }
-            3 => (allowed("password"), "the server wants the password in clear, which require_auth forbids"),
-            5 => (allowed("md5"), "the server wants an MD5 of the password, which require_auth forbids"),
-            7 | 8 => (allowed("gss"), "the server wants a login by GSSAPI, which require_auth forbids"),
-            9 => (allowed("sspi"), "the server wants a login by SSPI, which require_auth forbids"),
-            10 => (allowed("scram-sha-256"), "the server wants a login by SCRAM, which require_auth forbids"),
+            3 => (allowed("password"), "the server requires the password in clear, which require_auth forbids"),
+            5 => (allowed("md5"), "the server requires an MD5 of the password, which require_auth forbids"),
+            7 | 8 => (allowed("gss"), "the server requires a login by GSSAPI, which require_auth forbids"),
+            9 => (allowed("sspi"), "the server requires a login by SSPI, which require_auth forbids"),
+            10 => (allowed("scram-sha-256"), "the server requires a login by SCRAM, which require_auth forbids"),
             // The further steps of SCRAM, which began with 10.
-            11 | 12 => (self.requested, "the server goes on with a login that it did not begin"),
-            _ => (self.methods.is_none(), "the server wants a login of another kind, which require_auth forbids"),
+            11 | 12 => (self.requested, "the server continues a login that it did not begin"),
+            _ => (self.methods.is_none(), "the server requires a login of another kind, which require_auth forbids"),
         };
         self.requested |= code != 0;
         if allowed { Ok(()) } else { Err(Wrong::Breach(words)) }
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_asked_for_in_allowed_ways_only_however_the_bytes_come() {
+    fn the_password_is_requested_in_allowed_ways_only_however_the_bytes_come() {
         let notice = message(b'N', b"SNOTICE\0\0");
         let clear = [notice.clone(), authentication(3), authentication(0)].concat();
         let scram = [notice, message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0"), message(b'R', b"\0\0\0\x0br=x"), authentication(0)].concat();
@@ -163,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_begin_a_login_is_no_postgres() {
+    fn a_server_that_cannot_begin_a_login_is_not_a_postgres() {
         for bytes in [&b"HTTP/1.1 400"[..], b"R\0\0\0\x02", b"R\0\0\0\x06\0\0\0\0", b"E\0\0\0\0"] {
             assert_eq!(verdict(None, bytes, 1), Err(Wrong::NotPostgres), "{bytes:?}");
         }
-        // Behind the login anything may come.
+        // After the login anything may follow.
         assert_eq!(verdict(Some("none"), &[authentication(0), b"HTTP".to_vec()].concat(), 3), Ok(()));
     }
 }

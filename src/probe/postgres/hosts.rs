@@ -1,4 +1,4 @@
-//! Several PostgreSQL servers, the first of which that will do is taken (libpq: specifying multiple hosts).
+//! Several PostgreSQL servers; the first suitable one is used (libpq: specifying multiple hosts).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{PostgresHost, PostgresTarget, ServerRole};
 use crate::probe::dial::shown;
 
-/// Opens a session to the first host that takes the login and is what it has to be.
+/// Opens a session to the first host that accepts the login and has the required role.
 pub(super) async fn open(target: &PostgresTarget, name: &str, within: Duration) -> Result<Session, Failure> {
     if let [only] = target.hosts.as_slice() {
         return log_in(target, only, name, within).await.map(Session::new);
@@ -23,7 +23,7 @@ pub(super) async fn open(target: &PostgresTarget, name: &str, within: Duration) 
         return first(target, &hosts, name, within, target.role).await;
     }
     let half = within.checked_div(2).unwrap_or_default();
-    // Two rounds: whoever is no standby is taken only where nobody is one.
+    // Two rounds: a server that is not a standby is used only if there is no standby.
     match first(target, &hosts, name, half, ServerRole::Standby).await {
         Err(failure) if !failure.reason().is_refusal() => first(target, &hosts, name, half, ServerRole::Any).await,
         decided => decided,
@@ -47,7 +47,7 @@ async fn first(
         let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(share))));
         match timeout(share, attempt).await.unwrap_or_else(late) {
             Ok(session) => return Ok(session),
-            // As libpq: who refuses the login refuses it for all of them.
+            // As in libpq: a refused login ends the search.
             Err(failure) if failure.reason().is_refusal() => return Err(failure.of(&host.address.to_string())),
             Err(failure) => failures.push((*host, failure)),
         }
@@ -55,7 +55,7 @@ async fn first(
     Err(summary(&failures))
 }
 
-/// One failure in the words of all: of the kind that says most, which is what a server said of itself.
+/// One failure with the texts of all; its kind is that of the most informative one, from a server that responded.
 fn summary(failures: &[(&PostgresHost, Failure)]) -> Failure {
     let most = failures.iter().find(|(_, failure)| failure.kind == ErrorKind::NotReady).or(failures.first());
     let words: Vec<_> = failures.iter().map(|(host, failure)| format!("{}: {}", host.address, failure.private.as_str())).collect();

@@ -1,4 +1,4 @@
-//! One login to one PostgreSQL, with or without TLS, that tells the password only where it may.
+//! One login to one PostgreSQL, with or without TLS, that sends the password only if allowed.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,20 +19,20 @@ use crate::probe::bounded::{Allowance, Bounded};
 use crate::probe::dial::{Duplex, dial, dial_unix, kind_of_io, notice_loss};
 use crate::probe::tls;
 
-/// How long sent data may stay unacknowledged before the kernel gives the connection up: a lock is lost well before its lease ends
+/// How long sent data may stay unacknowledged before the kernel drops the connection: a lock is lost well before its lease ends
 /// (`docs/decisions.md`, 1).
 const LOSS: Duration = Duration::from_secs(10);
 
-/// The name of the protocol in a handshake without a question before it (PostgreSQL: SSL session encryption).
+/// The ALPN protocol name for direct TLS (PostgreSQL: SSL session encryption).
 const ALPN: &[u8] = b"postgresql";
 
-/// The driver's two halves of a connection, and how much may come in over it.
+/// The driver's two halves of a connection, and its response limit.
 pub(super) type LoggedIn = (Client, Connection<Guard, Bound<Guard>>, Allowance);
 
 /// A login that failed.
 struct Refusal {
     failure: Failure,
-    /// Whether the server has no rule for who asked, which encryption may change (SQLSTATE 28000).
+    /// Whether the server has no rule for this client, which may differ with encryption (SQLSTATE 28000).
     no_rule: bool,
     encrypted: bool,
 }
@@ -43,7 +43,7 @@ impl From<Failure> for Refusal {
     }
 }
 
-/// Whether one login speaks TLS.
+/// Whether a login uses TLS.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Encrypt {
     No,
@@ -63,7 +63,7 @@ pub(super) async fn log_in(target: &PostgresTarget, host: &PostgresHost, name: &
             other => other,
         },
         SslMode::Prefer => match once(Encrypt::IfOffered).await {
-            // A name that has to be right is not given up for none at all.
+            // If the name has to be verified, there is no fallback without TLS.
             Err(Refusal { no_rule: true, encrypted: true, .. } | Refusal { failure: Failure { kind: ErrorKind::Tls, .. }, .. })
                 if target.tls.verify != Verify::Full && !target.demands.channel_binding =>
             {
@@ -95,26 +95,26 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
         let secured = tls::wrap(stream, &address.host, Arc::new(tls::config(&target.tls, protocols)?)).await?;
         let session = secured.get_ref().1;
         if demands.direct_tls && session.alpn_protocol() != Some(ALPN) {
-            return Err(Failure::new(ErrorKind::Tls, "the server speaks TLS at once, but does not say that it is a PostgreSQL").into());
+            return Err(Failure::new(ErrorKind::Tls, "the server uses TLS at once, but does not identify itself as PostgreSQL").into());
         }
         if demands.channel_binding {
             let certificate = session.peer_certificates().and_then(<[_]>::first);
             spoken = Spoken(certificate.and_then(|certificate| of_certificate(certificate)));
             if spoken.0.is_none() {
-                let words = "the signature of the server's certificate names no hash, so that channel_binding=require cannot be met";
+                let words = "the signature of the server's certificate names no hash, so channel_binding=require is not possible";
                 return Err(Failure::new(ErrorKind::Tls, words).into());
             }
-            // The driver gets what is spoken already as if it had begun it.
+            // The driver gets the existing TLS session as if it had opened it.
             config.ssl_mode(DriverSslMode::Require).ssl_negotiation(SslNegotiation::Direct).channel_binding(ChannelBinding::Require);
         }
         stream = Box::new(secured);
     } else if encrypt == Encrypt::Yes {
-        return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode asks for").into());
+        return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode requires").into());
     } else if demands.channel_binding {
-        return Err(Failure::new(ErrorKind::Tls, "the connection is not encrypted, which channel_binding=require asks for").into());
+        return Err(Failure::new(ErrorKind::Tls, "the connection is not encrypted, which channel_binding=require needs").into());
     }
     config.user(&target.user).dbname(&target.database).application_name(name);
-    // Without one the driver would not ask the server; an empty one is refused by it in its own words.
+    // Without a password the driver would fail by itself; with an empty one the server responds.
     config.password(target.password.as_ref().map_or("", |password| password.expose()));
     if let Some(options) = &target.options {
         config.options(options);
@@ -127,7 +127,7 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
         let failure = match breach.get() {
             Some(words) => Failure::new(ErrorKind::Auth, words),
             None if unbound => {
-                Failure::new(ErrorKind::Auth, "the server does not bind the login to its certificate, as channel_binding=require asks")
+                Failure::new(ErrorKind::Auth, "the server does not bind the login to its certificate, which channel_binding=require needs")
             }
             None => failure(&error),
         };
@@ -136,9 +136,9 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
     Ok((client, connection, allowance))
 }
 
-/// Asks for TLS (`SSLRequest`); one byte is the answer, and nothing may come before it is encrypted.
+/// Requests TLS (`SSLRequest`); the response is one byte, and nothing else may arrive before encryption begins.
 async fn offers_tls(stream: &mut Box<dyn Duplex>) -> Result<bool, Failure> {
-    let lost = |error: io::Error| Failure::new(kind_of_io(&error), &format!("asking for TLS: {error}")).once_connected();
+    let lost = |error: io::Error| Failure::new(kind_of_io(&error), &format!("requesting TLS: {error}")).once_connected();
     stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await.map_err(lost)?;
     match stream.read_u8().await.map_err(lost)? {
         b'S' => Ok(true),

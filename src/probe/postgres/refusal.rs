@@ -1,10 +1,10 @@
-//! What a PostgreSQL, or a pooler before it, means by its SQLSTATE and its words.
+//! Classifies the errors of a PostgreSQL, or a pooler in front of it, by SQLSTATE and text.
 
 use tokio_postgres::error::SqlState;
 
 use crate::outcome::{Detail, ErrorKind, Reason};
 
-/// Parts of the sentences by which pgbouncer, or the server through it, turns a login away.
+/// Parts of the messages with which pgbouncer, or the server through it, refuses a login.
 const REFUSALS_OF_LOGINS: [&str; 9] = [
     "authentication failed",
     "no such user",
@@ -17,7 +17,7 @@ const REFUSALS_OF_LOGINS: [&str; 9] = [
     "permission denied",
 ];
 
-/// Parts of the sentences by which they say that this passes by itself.
+/// Parts of messages about temporary errors.
 const PASSING_REFUSALS: [&str; 8] = [
     "server_login_retry",
     "cannot connect to server",
@@ -29,14 +29,14 @@ const PASSING_REFUSALS: [&str; 8] = [
     "terminating connection",
 ];
 
-/// What an error means: by its SQLSTATE, and by its words where one SQLSTATE has several meanings.
+/// Classifies an error by its SQLSTATE, and by its text if one SQLSTATE has several meanings.
 pub(super) fn reason_of_state(state: &SqlState, words: &str) -> Reason {
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
     let absent = Reason { kind: ErrorKind::Missing, detail: Detail::NoDatabase };
     match state.code() {
         // The server's, the database's or the role's; a pooler's own limit.
         "53300" => Reason { kind: ErrorKind::NotReady, detail: Detail::Full },
-        // pgbouncer has this one SQLSTATE for nearly all that it says itself, and 1.18 for what the server behind it says, too.
+        // pgbouncer uses this SQLSTATE for nearly all of its errors, and 1.18 also for those of the server behind it.
         "08P01" if says(&["no more connections allowed", "too many connections", "too many clients", "connection slots are reserved"]) => {
             Reason { kind: ErrorKind::NotReady, detail: Detail::Full }
         }
@@ -45,7 +45,7 @@ pub(super) fn reason_of_state(state: &SqlState, words: &str) -> Reason {
         "08P01" if says(&["does not exist"]) => absent,
         "08P01" if says(&REFUSALS_OF_LOGINS) => ErrorKind::Auth.into(),
         "08P01" if says(&PASSING_REFUSALS) => ErrorKind::NotReady.into(),
-        // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: it is there for nobody.
+        // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: no client can connect to it.
         "55000" if says(&["not currently accepting connections"]) => absent,
         "3D000" => absent,
         _ => kind_of_state(state).into(),
@@ -59,7 +59,7 @@ fn kind_of_state(state: &SqlState) -> ErrorKind {
         "28000" | "28P01" | "42501" => ErrorKind::Auth,
         // Unknown database.
         "3D000" => ErrorKind::Missing,
-        // Too many connections, starting up, shutting down, ended by the administrator: all pass by themselves.
+        // Too many connections, starting up, shutting down, ended by the administrator: all are temporary.
         code if code.starts_with("53") || code.starts_with("57") => ErrorKind::NotReady,
         _ => ErrorKind::Protocol,
     }

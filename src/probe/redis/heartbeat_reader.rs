@@ -1,4 +1,4 @@
-//! Reads the readiness registry: who is ready, by the clock of the Redis that holds it. What stands there is anybody's, so it is bounded.
+//! Reads the readiness registry: the ready instances, by the clock of its Redis. Its data is untrusted, so it is bounded.
 
 use redis::{RedisError, Value};
 use serde_json::Value as Json;
@@ -6,25 +6,25 @@ use serde_json::Value as Json;
 use super::{Session, failure};
 use crate::outcome::{ErrorKind, Failure};
 
-/// More instances than these are counted and not listed.
+/// The maximum number of listed instances; further ones are only counted.
 const MOST_LISTED: u64 = 1000;
 
-/// Instances a page: with ids and payloads as long as may be, an answer stays within what is read of one.
+/// The number of instances per page, so that a reply with the longest ids and payloads stays within the response limit.
 const PAGE: u64 = 200;
 
-/// Bytes of an instance's name that are read: what portcullis itself allows for one.
+/// The maximum length of an instance's name in bytes: the limit of portcullis itself.
 const LONGEST_ID: usize = 255;
 
-/// Bytes of what an instance says of itself: what portcullis itself writes at most.
+/// The maximum length of an instance's payload in bytes: the limit of portcullis itself.
 const LONGEST_PAYLOAD: usize = 512;
 
-/// The latest deadline from now in milliseconds: the longest time to live is a day, the second one is for servers whose clocks differ.
+/// The latest accepted deadline from now in milliseconds: the longest time to live is a day, and another day is for clocks that differ.
 const LONGEST_LIFE: u64 = 172_800_000;
 
-/// The last point in time that is one, in milliseconds since the epoch: the end of the year 9999.
+/// The last accepted time in milliseconds since the epoch: the end of the year 9999.
 const LATEST: u64 = 253_402_300_799_999;
 
-/// One service's records, and the way in which this user may count them.
+/// One service's records, and the method by which this user may count them.
 #[derive(Clone, Debug)]
 pub struct HeartbeatReader {
     key: String,
@@ -48,7 +48,7 @@ pub struct InstanceRecord {
     pub ready: bool,
     /// When its record expires, in milliseconds from now by the clock of that Redis.
     pub expires_in: i64,
-    /// What it says of itself; null for none.
+    /// Its payload; null without one.
     pub payload: Json,
 }
 
@@ -62,7 +62,7 @@ impl HeartbeatReader {
         format!("portcullis:{{{}}}:{name}", self.key)
     }
 
-    /// How many instances are ready. Where one is enough the shared key says so even where instances are not recorded.
+    /// How many instances are ready. If one is enough, the shared key is used even if there are no records of instances.
     pub async fn count(&mut self, session: &mut Session) -> Result<u64, Failure> {
         loop {
             let verb = match self.way {
@@ -76,10 +76,10 @@ impl HeartbeatReader {
                 Ok(Value::Array(parts)) => {
                     return match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
                         Some([counted, shared]) => Ok((*counted).max(*shared)),
-                        _ => Err(Failure::new(ErrorKind::Protocol, "the counting script was answered without numbers")),
+                        _ => Err(Failure::new(ErrorKind::Protocol, "the counting script returned no numbers")),
                     };
                 }
-                Ok(other) => return Err(Failure::new(ErrorKind::Protocol, &format!("the counting script was answered with {other:?}"))),
+                Ok(other) => return Err(Failure::new(ErrorKind::Protocol, &format!("the counting script returned {other:?}"))),
                 Err(error) if is_refused(&error) => {
                     self.way = if self.way == Way::Script { Way::ReadOnlyScript } else { Way::Plain };
                 }
@@ -91,7 +91,7 @@ impl HeartbeatReader {
     async fn count_plainly(&self, session: &mut Session) -> Result<u64, Failure> {
         let now = time(session).await?;
         let counted = session.query(redis::cmd("ZCOUNT").arg(self.set("ready")).arg(now).arg(now.saturating_add(LONGEST_LIFE))).await?;
-        let counted = number(&counted).ok_or_else(|| Failure::new(ErrorKind::Protocol, "ZCOUNT was answered without a number"))?;
+        let counted = number(&counted).ok_or_else(|| Failure::new(ErrorKind::Protocol, "ZCOUNT returned no number"))?;
         if counted > 0 {
             return Ok(counted);
         }
@@ -101,9 +101,9 @@ impl HeartbeatReader {
         }
     }
 
-    /// Every instance that reports, by name; a thousand of them at most, those that were silent the longest.
+    /// All reporting instances, by name; at most a thousand, those that have been silent longest.
     ///
-    /// It goes the way that [`HeartbeatReader::count`] has found, so that one is asked first.
+    /// It uses the method that [`HeartbeatReader::count`] has found, so call that one first.
     pub async fn list(&self, session: &mut Session) -> Result<Vec<InstanceRecord>, Failure> {
         let mut instances = match self.way {
             Way::Script => self.list_by_script(session, "EVAL").await?,
@@ -121,7 +121,7 @@ impl HeartbeatReader {
             command.arg(include_str!("list.lua")).arg(1).arg(self.set("all")).arg(self.set("i:"));
             command.arg(first).arg(PAGE).arg(LONGEST_ID).arg(LONGEST_PAYLOAD);
             let answer = session.query_list(&command).await?;
-            let strange = || Failure::new(ErrorKind::Protocol, "the listing script was answered with something else");
+            let strange = || Failure::new(ErrorKind::Protocol, "the listing script returned an unexpected reply");
             let (looked_at, found) = page(&answer).ok_or_else(strange)?;
             instances.extend(found);
             if looked_at < PAGE {
@@ -131,7 +131,7 @@ impl HeartbeatReader {
         Ok(instances)
     }
 
-    /// Where scripts are forbidden: a name that is longer than an answer may be still hides the others there.
+    /// Without scripts: a name that is longer than the response limit still hides the others.
     async fn list_plainly(&self, session: &mut Session) -> Result<Vec<InstanceRecord>, Failure> {
         let now = time(session).await?;
         let within = |set: String| {
@@ -150,10 +150,10 @@ impl HeartbeatReader {
         Ok(instances)
     }
 
-    /// What an instance says of itself; null where its record is too long or something else than ours.
+    /// The payload of an instance; null if its record is too long or invalid.
     async fn payload(&self, session: &mut Session, id: &str) -> Result<Json, Failure> {
         let record = self.set(&format!("i:{id}"));
-        // Who may not ask this may ask the next all the same.
+        // Without the right to this command, the next one may still be allowed.
         if let Ok(Value::Int(length)) = session.send(redis::cmd("HSTRLEN").arg(&record).arg("p")).await
             && length > LONGEST_PAYLOAD as i64
         {
@@ -168,7 +168,7 @@ impl HeartbeatReader {
     }
 }
 
-/// How many instances a page of the listing script looked at, and those that it told; none for another answer.
+/// How many instances a page of the listing script examined, and those that it returned; none for an invalid reply.
 pub(crate) fn page(value: &Value) -> Option<(u64, Vec<InstanceRecord>)> {
     let Value::Array(parts) = value else { return None };
     let (looked_at, rest) = parts.split_first()?;
@@ -187,7 +187,7 @@ pub(crate) fn page(value: &Value) -> Option<(u64, Vec<InstanceRecord>)> {
     Some((number(looked_at)?, listed.take(PAGE as usize).collect()))
 }
 
-/// Whether the server has no such command for this user, or not at all.
+/// Whether the server does not have this command, or not for this user.
 fn is_refused(error: &RedisError) -> bool {
     let unknown = error.detail().is_some_and(|words| words.contains("unknown command"));
     unknown || (error.code() == Some("NOPERM") && error.detail().is_some_and(|words| words.contains("'eval")))
@@ -198,9 +198,9 @@ async fn time(session: &mut Session) -> Result<u64, Failure> {
     match session.query(&redis::cmd("TIME")).await? {
         Value::Array(parts) => match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
             Some([seconds, micros]) => Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000).min(LATEST)),
-            _ => Err(Failure::new(ErrorKind::Protocol, "TIME was answered without a time")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "TIME returned no time")),
         },
-        other => Err(Failure::new(ErrorKind::Protocol, &format!("TIME was answered with {other:?}"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("TIME returned {other:?}"))),
     }
 }
 
@@ -212,7 +212,7 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
-/// Members of a sorted set and their scores, without those that no instance can have.
+/// Members of a sorted set and their scores, without impossible scores.
 fn pairs(value: &Value) -> Vec<(String, i64)> {
     let Value::Array(parts) = value else { return Vec::new() };
     let (members, _) = parts.as_chunks::<2>();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_left_out_and_the_others_are_told() {
+    fn invalid_records_are_left_out_and_the_others_are_listed() {
         let record = |id: &[u8], left, payload: &[u8]| vec![bulk(id), left, Value::Int(1), bulk(payload)];
         let parts = [
             vec![Value::Int(8)],

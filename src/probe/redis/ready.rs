@@ -1,4 +1,4 @@
-//! Asks the readiness registry how many instances of a service are ready; it only reads.
+//! Counts the ready instances of a service in the readiness registry; it only reads.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl ReadyProbe {
         Self { reader: HeartbeatReader::new(&target.key), target, session: None }
     }
 
-    /// Passes when enough instances are ready by the clock of that Redis.
+    /// Passes if enough instances are ready by the clock of that Redis.
     pub(in crate::probe) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         let mut session = match self.kept().await {
             Some(session) => session,
@@ -35,7 +35,7 @@ impl ReadyProbe {
         Err(Failure::new(ErrorKind::NotReady, &format!("{ready} of {min} instances are ready in {key}")).because(Detail::TooFew))
     }
 
-    /// The kept connection, when it still answers.
+    /// The kept connection, if it still responds.
     async fn kept(&mut self) -> Option<Session> {
         let mut session = self.session.take()?;
         (!session.is_closed() && session.ping().await.is_ok()).then_some(session)

@@ -1,4 +1,4 @@
-//! Redis behind Sentinels, and Redis in a Cluster: whom to ask, and whether it is the one that is meant.
+//! Redis behind Sentinels, and Redis in a Cluster: finds the right server and verifies its role.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -41,7 +41,7 @@ impl Server for SentinelTarget {
     }
 }
 
-/// The address that the first Sentinel which knows the master gives.
+/// The address from the first Sentinel that knows the master.
 async fn master(target: &SentinelTarget, within: Duration) -> Result<Address, Failure> {
     // The rest of the time is for the master itself.
     let within = within.mul_f64(0.6);
@@ -53,7 +53,7 @@ async fn master(target: &SentinelTarget, within: Duration) -> Result<Address, Fa
     first_of(named("sentinel", &target.sentinels), within, probe).await
 }
 
-/// One of several servers, and what it is.
+/// One of several servers, and its kind.
 struct Named(&'static str, Address);
 
 impl fmt::Display for Named {
@@ -71,14 +71,14 @@ async fn query_sentinel(login: RedisTarget, service: String, within: Duration) -
     match session.query(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&service)).await? {
         Value::Array(parts) => match parts.as_slice() {
             [host, port] => parse_address(&text(host), &text(port)).map_err(|failure| failure.of("the address that the sentinel gives")),
-            _ => Err(Failure::new(ErrorKind::Protocol, "the sentinel's answer is no address")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "the sentinel's reply is not an address")),
         },
-        Value::Nil => Err(Failure::new(ErrorKind::NotReady, &format!("the sentinel knows no master {service}, check its name"))),
-        other => Err(Failure::new(ErrorKind::Protocol, &format!("the sentinel's answer is no address: {other:?}"))),
+        Value::Nil => Err(Failure::new(ErrorKind::NotReady, &format!("the sentinel does not know the master {service}, check its name"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("the sentinel's reply is not an address: {other:?}"))),
     }
 }
 
-/// Connects to the server that takes writes of `key`, in whichever way the Redis is run.
+/// Connects to the server that accepts writes of `key`, in any deployment form.
 pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Session, Failure> {
     match place {
         RedisPlace::One(target) => Session::open(target, within).await,
@@ -94,10 +94,10 @@ pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Ses
     }
 }
 
-/// The node that has the key's slot, as this one says.
+/// The node with the key's slot, according to this one.
 async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Duration) -> Result<Session, Failure> {
     let mut address = node.clone();
-    // One word of a node that is itself out of date may have to be followed by another.
+    // A node may be out of date, so several redirections may be needed.
     for _ in 0..3 {
         let login = RedisTarget { address: address.clone(), ..target.login.clone() };
         let exchange = tokio::time::timeout(within, async {
@@ -109,15 +109,15 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
         let Err(error) = answer else { return Ok(session) };
         let Some((place, _)) = error.redirect_node() else { return Err(super::failure(&error)) };
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
-        // An empty host means the one that was asked (Redis 7).
+        // An empty host means the queried one (Redis 7).
         let host = if host.is_empty() { address.host.as_str() } else { host };
         address = parse_address(host, port).map_err(|failure| failure.of("the key's owner that the node names"))?;
     }
     Err(Failure::new(ErrorKind::NotReady, "the nodes do not agree on who has the key"))
 }
 
-/// An address as a server gives it: a name or an IP address, and a port. Anything else, a path above all, would send the password where
-/// the operator has never meant it to go.
+/// An address from a server: a name or an IP address, and a port. Anything else, especially a path, could send the password to an
+/// unintended place.
 fn parse_address(host: &str, port: &str) -> Result<Address, Failure> {
     /// RFC 1035, 2.3.4.
     const LONGEST: usize = 253;
@@ -131,11 +131,11 @@ fn parse_address(host: &str, port: &str) -> Result<Address, Failure> {
     }
     match port.parse() {
         Ok(port @ 1..) => Ok(Address { host: bare.to_owned(), port }),
-        _ => Err(Failure::new(ErrorKind::Protocol, "its port is none")),
+        _ => Err(Failure::new(ErrorKind::Protocol, "its port is invalid")),
     }
 }
 
-/// During a failover the address may still be that of a server which is the master no more.
+/// During a failover the address may still be that of the former master.
 async fn is_master(session: &mut Session) -> Result<(), Failure> {
     match session.query(&redis::cmd("ROLE")).await? {
         Value::Array(parts) if parts.first().map(text).as_deref() == Some("master") => Ok(()),
@@ -143,7 +143,7 @@ async fn is_master(session: &mut Session) -> Result<(), Failure> {
             let role = parts.first().map(text).unwrap_or_default();
             Err(Failure::new(ErrorKind::NotReady, &format!("the server that the sentinels name is a {role}: a failover is under way")))
         }
-        other => Err(Failure::new(ErrorKind::Protocol, &format!("ROLE was answered with {other:?}"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("ROLE returned {other:?}"))),
     }
 }
 
@@ -185,11 +185,11 @@ async fn state(session: &mut Session) -> Result<(), Failure> {
             let slots = value("cluster_slots_ok").unwrap_or("?");
             Err(Failure::new(ErrorKind::NotReady, &format!("the cluster's state is {state}, {slots} of 16384 slots are served")))
         }
-        None => Err(Failure::new(ErrorKind::Protocol, "CLUSTER INFO tells no state")),
+        None => Err(Failure::new(ErrorKind::Protocol, "CLUSTER INFO contains no state")),
     }
 }
 
-/// The text of a simple or bulk answer; empty for anything else.
+/// The text of a simple or bulk reply; empty for anything else.
 fn text(value: &Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_names_is_a_name_or_an_address_and_a_port() {
+    fn an_address_from_a_server_is_a_name_or_an_ip_address_and_a_port() {
         for (host, port, expected) in [
             ("10.0.0.7", "6379", "10.0.0.7"),
             ("::1", "1", "::1"),

@@ -1,6 +1,6 @@
-//! What a trusted certificate is good for, as OpenSSL and so curl and libpq have it: in its time, to serve with, to sign others with.
+//! Checks trusted certificates like OpenSSL, and so curl and libpq: validity period, usable for servers, allowed to sign others.
 //!
-//! webpki takes whatever it is given as an authority for one, for ever.
+//! webpki accepts every given certificate as an authority, without these checks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use x509_cert::der::Decode;
 use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
 
-/// Why a certificate of the trusted ones does not help.
+/// Why a trusted certificate is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     Unreadable,
     Expired,
     NotYet,
-    /// It is for clients or for something else.
+    /// It is not for servers.
     NoServer,
-    /// It signs no other certificates.
+    /// It may not sign other certificates.
     NoAuthority,
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unreadable => "the trusted certificate cannot be read; make another one",
+            Self::Unreadable => "the trusted certificate cannot be read; create another one",
             Self::Expired => "the trusted certificate has expired; renew it, or check the clock",
             Self::NotYet => "the trusted certificate is not valid yet; check the clock",
-            Self::NoServer => "the trusted certificate is not for servers, as its key usage says; make one for servers (serverAuth)",
+            Self::NoServer => "the trusted certificate is not for servers, according to its key usage; create one for servers (serverAuth)",
             Self::NoAuthority => {
-                "the trusted certificate is no authority's (CA:FALSE), so it signs no others; name the authority's, or the server's own"
+                "the trusted certificate does not belong to an authority (CA:FALSE), so it signs no others; name that of the authority, or the server's own"
             }
         })
     }
@@ -48,7 +48,7 @@ impl From<Unfit> for rustls::Error {
 }
 
 impl Unfit {
-    /// What a verification failed over, where it was this.
+    /// Extracts this reason from a failed verification.
     pub(super) fn of(error: &rustls::Error) -> Option<Self> {
         match error {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref().copied(),
@@ -57,7 +57,7 @@ impl Unfit {
     }
 }
 
-/// Whether a server may show this very certificate, which is trusted as such.
+/// Whether a server may use exactly this trusted certificate.
 pub(super) fn serves(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Unfit> {
     let certificate = read(certificate)?;
     in_time(&certificate, now)?;
@@ -72,7 +72,7 @@ pub(super) fn serves(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<
     if is_for_servers && keys_serve { Ok(()) } else { Err(Unfit::NoServer) }
 }
 
-/// Whether what this certificate signed is trusted.
+/// Whether certificates signed by this one are trusted.
 pub(super) fn signs(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Unfit> {
     let certificate = read(certificate)?;
     in_time(&certificate, now)?;
@@ -80,7 +80,7 @@ pub(super) fn signs(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(
     let basic = body.get_extension::<BasicConstraints>().map_err(|_| Unfit::Unreadable)?;
     let keys = body.get_extension::<KeyUsage>().map_err(|_| Unfit::Unreadable)?;
     let may = keys.map(|(_, keys)| keys.0.contains(KeyUsages::KeyCertSign));
-    // Certificates of before version 3 say nothing of it: one that is its own issuer is an authority's, as OpenSSL has it.
+    // Certificates before version 3 do not contain it: a self-signed one counts as an authority, as in OpenSSL.
     let is_old_root = || body.version() == Version::V1 && body.subject() == body.issuer();
     let is_authority = basic.map_or_else(|| may == Some(true) || is_old_root(), |(_, basic)| basic.ca);
     if is_authority && may != Some(false) { Ok(()) } else { Err(Unfit::NoAuthority) }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use rustls::pki_types::pem::PemObject;
 
-    /// A time within that of all of them, which were made for ten years from November 2026 on.
+    /// A time within the validity of all of them, which is ten years from November 2026 on.
     const NOW: u64 = 1_830_000_000;
 
     fn looked_at(pem: &[u8], seconds: u64) -> (Result<(), Unfit>, Result<(), Unfit>) {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_certificate_is_good_for_what_it_says_and_in_its_time_only() {
+    fn a_trusted_certificate_is_valid_only_for_its_purpose_and_period() {
         let leaf = include_bytes!("fitness/leaf.pem");
         let authority = include_bytes!("fitness/authority.pem");
         assert_eq!(looked_at(leaf, NOW), (Ok(()), Err(Unfit::NoAuthority)));

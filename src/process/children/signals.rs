@@ -1,4 +1,4 @@
-//! Signals to a child or to its whole group, held back while a core dump of it would be one of ours.
+//! Sends signals to a child or to its whole group; some are held back before exec, because a core dump would include us.
 
 use std::io;
 
@@ -22,7 +22,7 @@ const DUMPING: [i32; 10] = [
 ];
 
 impl Children {
-    /// Sends the process itself a signal; nothing when it has ended.
+    /// Sends a signal to the process; does nothing if it has ended.
     pub fn signal(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
         self.note_kill(id, number);
         match self.pid(id) {
@@ -33,7 +33,7 @@ impl Children {
     }
 
     /// Whether this signal has to wait until the process executes its program: until then it shares our memory, and with a kernel before
-    /// 5.16 its core dump would be our end as well (`zap_threads` of fs/coredump.c).
+    /// 5.16 its core dump would also kill us (`zap_threads` of fs/coredump.c).
     fn holds_back(&mut self, pid: i32, number: i32) -> bool {
         let Some(start) = self.starts.get_mut(&pid).filter(|_| DUMPING.contains(&number)) else { return false };
         if !start.held.contains(&number) {
@@ -42,12 +42,12 @@ impl Children {
         true
     }
 
-    /// Sends the process' whole group a signal, or the process alone where it has left that group.
+    /// Sends a signal to the process' whole group, or only to the process if it has left that group.
     pub fn signal_group(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
         self.note_kill(id, number);
         let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
         if self.running.get(&group) != Some(&id) {
-            // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant. Mostly nobody has it.
+            // Its leader has ended, so the group id may be reused: only descendants get the signal. Usually the group is empty.
             if !sys::is_free(-group) {
                 self.survivors.signal_group(group, number);
             }
@@ -62,7 +62,7 @@ impl Children {
         }
     }
 
-    /// Continues the process' whole group, in the terminal's foreground where that is ours to give.
+    /// Resumes the process' whole group, in the terminal's foreground if we own it.
     pub fn resume(&mut self, id: ProcessId) -> io::Result<()> {
         if let Some(group) = self.groups.get(&id) {
             terminal::hand_on(*group);
@@ -75,7 +75,7 @@ impl Children {
         self.groups.get(&id).is_some_and(|group| terminal::belongs_to(*group))
     }
 
-    /// Whether anybody is left of the process' group, a zombie that was not reaped yet included.
+    /// Whether the process' group is not empty, including zombies that are not reaped yet.
     pub fn group_lives(&self, id: ProcessId) -> bool {
         self.groups.get(&id).is_some_and(|group| sys::send(-group, 0).is_ok())
     }

@@ -1,4 +1,4 @@
-//! Signals to what is left below us: everybody gets theirs, a bounded number of them in each turn of the loop.
+//! Sends signals to all remaining descendants, a bounded number in each turn of the loop.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -9,34 +9,34 @@ use tracing::warn;
 use super::{Children, Harvest, group_of};
 use crate::clock::processor_time;
 use crate::exit::signal_name;
-use crate::process::descendants::{Descendant, Reserve, Walk, WalkStep};
+use crate::process::descendants::{self, Descendant, Reserve, Walk, WalkStep};
 use crate::state::event::ProcessId;
 use crate::sys;
 
-/// Processor time that one turn spends on the signals, and on telling who is there: some dozens of processes' worth.
+/// The processor time for signals, and for listing processes, in one turn: enough for some dozens of processes.
 const SHARE: Duration = Duration::from_micros(500);
 
-/// Signals that wait at most; the 64 there are, for those who are left and for some groups.
+/// The maximum number of queued signals: all 64, for the remaining processes and some groups.
 const MOST_ROUNDS: usize = 256;
 
-/// Who is looked at when it is told who is there.
+/// The maximum number of processes that are examined for a listing.
 const MOST_THERE: usize = 1000;
 
-/// Stands for everybody in [`SurvivorSignals::signalled`]; no process has this number.
+/// Means all processes in [`SurvivorSignals::signalled`]; no process has this pid.
 const ALL: i32 = -1;
 
-/// Whom a signal is for.
+/// The target of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum To {
-    /// Everybody who is left.
+    /// All remaining processes.
     Left,
-    /// Those of them who were sent nothing yet.
+    /// Those of them that have not had a signal yet.
     Latecomers,
-    /// The members of a group whose leader is gone.
+    /// The members of a group whose leader has ended.
     Group(i32),
 }
 
-/// One signal on its way.
+/// One queued signal.
 #[derive(Debug)]
 struct Round {
     number: i32,
@@ -53,25 +53,25 @@ impl Round {
     }
 }
 
-/// Which signals are on their way, and who was sent one.
+/// The queued signals, and the processes that were sent one.
 #[derive(Debug, Default)]
 pub(super) struct SurvivorSignals {
-    /// One after the other.
+    /// The queue.
     rounds: VecDeque<Round>,
-    /// Who was left behind and was sent a signal for it.
+    /// The leftover processes that were sent a signal.
     signalled: HashSet<i32>,
-    /// The signal by which everybody is seen off, once that has begun.
+    /// The signal for all remaining processes, once that has begun.
     number: Option<i32>,
-    /// Whether an orphan ended since it was last looked who is left.
+    /// Whether an orphan ended since the last listing.
     orphaned: bool,
     killing: bool,
     reserve: Reserve,
-    /// Whether it was said that what is left behind cannot be told.
+    /// Whether it was logged that leftovers cannot be listed.
     warned_unseen: bool,
 }
 
 impl SurvivorSignals {
-    /// A round that waits and has not begun stands for the same one asked for again, as with pending signals.
+    /// A queued round that has not begun also covers a repeated request, as with pending signals.
     fn push(&mut self, number: i32, to: To) {
         let same = |round: &Round| !round.has_begun && (round.number, round.to) == (number, to);
         if !self.rounds.iter().any(same) && self.rounds.len() < MOST_ROUNDS {
@@ -79,12 +79,12 @@ impl SurvivorSignals {
         }
     }
 
-    /// Sends who is left of a group whose leader is gone a signal. The number may be a stranger's by now: only who is below us can be meant.
+    /// Sends a signal to the rest of a group whose leader has ended. The group id may have been reused, so only descendants get it.
     pub(super) fn signal_group(&mut self, group: i32, number: i32) {
         self.push(number, To::Group(group));
     }
 
-    /// From now on this number means nobody: its process was reaped.
+    /// Forgets this pid: its process was reaped.
     pub(super) fn forget(&mut self, pid: i32) {
         self.signalled.remove(&pid);
         for round in &mut self.rounds {
@@ -93,58 +93,63 @@ impl SurvivorSignals {
     }
 }
 
-/// Who is there.
+/// A listing of processes.
 #[derive(Debug)]
 pub struct There {
     /// Their pids.
     pub pids: Vec<i32>,
-    /// Whether that is everybody; the look may have ended before.
+    /// Whether it is complete.
     pub are_all: bool,
 }
 
 impl Children {
-    /// Sends what is left below us a signal: adopted orphans and members of groups whose leader has ended, and for KILL everything.
-    /// [`send_signals`](Self::send_signals) does it.
+    /// Queues a signal to the remaining descendants: adopted orphans and members of groups whose leader has ended, and for KILL all.
+    /// [`send_signals`](Self::send_signals) sends it.
     ///
-    /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
+    /// Never `kill(-1)`: in the host's pid namespace that would kill the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
         self.survivors.number = Some(number);
         if number == libc::SIGKILL {
             self.survivors.killing = true;
             self.killed.extend(self.running.values());
-            // Nobody needs another signal beside it.
+            // No other signal is needed after it.
             self.survivors.rounds.retain(|round| (round.number, round.to) == (libc::SIGKILL, To::Left));
         }
         self.survivors.push(number, To::Left);
     }
 
-    /// The same for those who were sent nothing yet.
+    /// The same for those that have not had a signal yet.
     pub fn signal_latecomers(&mut self, number: i32) {
         self.survivors.push(number, To::Latecomers);
     }
 
-    /// After a turn of reaping: who came to be ours by it is met once those that are dead are out of the way.
+    /// Called after a turn of reaping: newly adopted orphans are handled after the dead ones are reaped.
     pub(super) fn signal_new_survivors(&mut self, harvest: &Harvest) {
         self.survivors.orphaned |= harvest.orphans > 0;
+        if harvest.none_left && !self.survivors.rounds.is_empty() && (sys::own_ids().0 != 1 || descendants::are_known()) {
+            // Without a child we have no descendants. If we are PID 1 and cannot list them, other processes may be meant: see
+            // `signal_unseen`.
+            self.survivors.rounds.clear();
+        }
         if harvest.none_left || harvest.unfinished {
             return;
         }
         if self.survivors.killing {
-            // Killing a parent makes its children ours.
+            // After the death of a parent its children are adopted by us.
             self.signal_survivors(libc::SIGKILL);
         } else if let Some(number) = self.survivors.number.filter(|_| self.survivors.orphaned) {
             self.survivors.orphaned = false;
-            // What was left behind may have left somebody behind in turn, who is ours now.
+            // Leftovers may have left further orphans, which are adopted by us.
             self.signal_latecomers(number);
         }
     }
 
-    /// Whether signals are on their way to what is left below us.
+    /// Whether signals are queued.
     pub fn has_signals_to_send(&self) -> bool {
         !self.survivors.rounds.is_empty()
     }
 
-    /// Sends as many of them as fit a turn of the loop.
+    /// Sends as many of them as fit into a turn of the loop.
     pub fn send_signals(&mut self) {
         let began = processor_time();
         while self.send_next() && processor_time().saturating_sub(began) < SHARE {}
@@ -153,12 +158,12 @@ impl Children {
         }
     }
 
-    /// Sends all of them, because no further turn comes.
+    /// Sends all of them, because there is no further turn.
     pub fn send_all_signals(&mut self) {
         while self.send_next() {}
     }
 
-    /// Goes one step further; false when all signals are sent.
+    /// Makes one step; false if all signals are sent.
     fn send_next(&mut self) -> bool {
         let Some(mut round) = self.survivors.rounds.pop_front() else { return false };
         if !std::mem::replace(&mut round.has_begun, true) && round.to == To::Left {
@@ -179,7 +184,7 @@ impl Children {
         true
     }
 
-    /// Sends it to this one, if it is meant.
+    /// Sends it to this process, if it is a target.
     fn send(&mut self, descendant: Descendant, number: i32, to: To) {
         let (pid, group) = (descendant.pid, group_of(descendant.pid));
         let is_left = || {
@@ -187,7 +192,7 @@ impl Children {
             (descendant.is_direct() || ours) && !self.belongs(pid, group)
         };
         let is_meant = match to {
-            // A number that is one of ours again is another group's.
+            // If the pid belongs to a new child, it is another group.
             To::Group(meant) => group == Some(meant) && !self.running.contains_key(&meant) && !self.exec_probes.contains(&meant),
             To::Left | To::Latecomers if number == libc::SIGKILL => true,
             To::Left => is_left(),
@@ -203,24 +208,28 @@ impl Children {
         }
     }
 
-    /// The same where nobody can say who is below us: the groups that were made here are known; and as the first process of a pid
-    /// namespace of our own everybody in it is, which KILL or the end of our own processes makes a matter of `kill(-1)`.
+    /// The same without a list of descendants: only the groups that were created here are known. If we are PID 1 of our own pid namespace,
+    /// all processes in it are ours, so for KILL, or after the end of our own processes, `kill(-1)` is used.
     fn signal_unseen(&mut self, number: i32, to: To, error: &io::Error) {
         if matches!(to, To::Group(_)) {
             return;
         }
         let kills = number == libc::SIGKILL;
-        let everybody = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
+        let whole_namespace = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
         if !std::mem::replace(&mut self.survivors.warned_unseen, true) {
             let missing = match error.kind() {
                 io::ErrorKind::NotFound => "there is no /proc here; mount it".to_owned(),
                 _ => format!("/proc cannot be read ({error}); raise the limit of open files"),
             };
-            let who = if everybody { "everybody in this pid namespace gets" } else { "only the groups that were started here get" };
-            warn!("what the process left behind cannot be told: {missing}; {who} {}", signal_name(number));
+            let who = if whole_namespace {
+                "all processes in this pid namespace get"
+            } else {
+                "only the process groups that portcullis started get"
+            };
+            warn!("leftover processes cannot be listed: {missing}; {who} {}", signal_name(number));
         }
-        if everybody {
-            // Only once by a signal that may be caught: who cleans up shall not be interrupted by the end of each neighbour.
+        if whole_namespace {
+            // A signal that can be caught is sent only once, so that a process that cleans up is not interrupted again.
             if kills || self.survivors.signalled.insert(ALL) {
                 sys::send_to_everybody(number);
             }
@@ -231,8 +240,8 @@ impl Children {
         }
     }
 
-    /// Who of the process' group is there, and of everything below us without one, as far as a bounded look tells; commands of probes are
-    /// left out.
+    /// The processes of the process' group, or without one all descendants, as far as a bounded listing shows; commands of probes are
+    /// excluded.
     pub fn there(&mut self, id: Option<ProcessId>) -> There {
         let (began, mut walk) = (processor_time(), Walk::default());
         let are_all = loop {

@@ -1,23 +1,23 @@
-//! From a child's bytes to lines behind its name, or to just these bytes, in bounded memory and without a byte lost.
+//! Turns a child's bytes into lines with its name, or passes them on unchanged, with bounded memory and without loss.
 #![warn(clippy::arithmetic_side_effects)]
 
-/// The longest line that is held back until it is whole; a longer one is passed on as it comes.
+/// The longest line that is kept until it is complete; a longer one is passed on in pieces.
 const LONGEST_HELD: usize = 64 * 1024;
 
-/// The key of no stream of ours.
+/// A key that no stream has.
 const SOMEBODY_ELSE: u64 = 0;
 
-/// One child's stream: its name and the beginning of a line that is not whole yet.
+/// One child's stream: its name and the beginning of an incomplete line.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// Tells the streams of one page apart.
+    /// Identifies a stream within the buffer.
     key: u64,
-    /// None: its bytes go through as they come, and nothing is added.
+    /// None: its bytes are passed on unchanged.
     label: Option<Vec<u8>>,
     held: Vec<u8>,
 }
 
-/// Where the lines of several children come together, and which of them has a line open there.
+/// The output buffer of several children, and which of them has an unfinished line in it.
 #[derive(Debug, Default)]
 pub(super) struct OutputBuffer {
     open: Option<u64>,
@@ -25,14 +25,14 @@ pub(super) struct OutputBuffer {
 }
 
 impl Lines {
-    /// Nothing said yet. `key` is unique on its page, and not 0.
+    /// An empty stream. `key` is unique in its buffer, and not 0.
     pub(super) fn new(key: u64, label: Option<&str>) -> Self {
         Self { key, label: label.map(|label| format!("{label} | ").into_bytes()), held: Vec::new() }
     }
 }
 
 impl OutputBuffer {
-    /// Takes in what a child said: whole lines are written, the rest is held back until it is a line or too long for that.
+    /// Adds a child's output: complete lines are written, the rest is kept until it is a line or too long.
     pub(super) fn add(&mut self, lines: &mut Lines, bytes: &[u8]) {
         if lines.label.is_none() {
             self.write(lines, &[bytes], true);
@@ -45,14 +45,14 @@ impl OutputBuffer {
             self.write(lines, &[&held, line], true);
         }
         lines.held.extend_from_slice(rest);
-        // A line that has begun here already need not be held back: nobody's line comes in between without ending it.
+        // A line that was already begun need not be kept: another line in between would end it first.
         if lines.held.len() > LONGEST_HELD || (self.open == Some(lines.key) && !lines.held.is_empty()) {
             let held = std::mem::take(&mut lines.held);
             self.write(lines, &[&held], false);
         }
     }
 
-    /// Ends a line that its child will not end any more.
+    /// Ends an unfinished line of an ended child.
     pub(super) fn complete(&mut self, lines: &mut Lines) {
         if !lines.held.is_empty() || self.open == Some(lines.key) {
             let held = std::mem::take(&mut lines.held);
@@ -73,17 +73,18 @@ impl OutputBuffer {
         self.open = (!whole).then_some(lines.key);
     }
 
-    /// Everything to be written out now.
+    /// The data to write now.
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
-    /// Whether the last line is not ended.
+    /// Whether the last line is unfinished.
     pub(super) const fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Our open line, if any, is ended: somebody else has written since. Whether that is a line without its end in turn.
+    /// Marks our unfinished line, if any, as ended, because another writer has written since; returns whether that writer left an
+    /// unfinished line.
     pub(super) const fn was_ended(&mut self, by_open_line: bool) {
         self.open = if by_open_line { Some(SOMEBODY_ELSE) } else { None };
     }
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_one_line_unless_somebody_else_speaks() {
+    fn a_line_that_is_too_long_is_one_line_unless_another_process_writes() {
         let (mut page, mut a, mut b) = (OutputBuffer::default(), Lines::new(1, Some("a")), Lines::new(2, Some("b")));
         let long = vec![b'x'; LONGEST_HELD + 1];
         page.add(&mut a, &long);

@@ -1,4 +1,5 @@
-//! The thread that passes one of our two streams on: it reads every child's pipe and writes in turn what came, by whole lines where they are labelled.
+//! The thread of one of our two streams: it reads the pipes of all children in turn and writes their output, in whole lines if they are
+//! labelled.
 
 use std::fmt;
 use std::io::{self, StderrLock};
@@ -17,11 +18,11 @@ use super::scan::Scan;
 use crate::log;
 use crate::sys;
 
-/// Bytes read at once, and so between two lines of different children.
+/// The number of bytes that are read at once from one child.
 const CHUNK: usize = 64 * 1024;
 
-/// The most that a pipe holds for who may not set the system's limit (`/proc/sys/fs/pipe-max-size`): what was written before an end
-/// is never more than this.
+/// The maximum capacity of a pipe for unprivileged processes (`/proc/sys/fs/pipe-max-size`): the output before an end is never more than
+/// this.
 const MOST_IN_A_PIPE: usize = 1024 * 1024;
 
 /// One of our own streams.
@@ -29,7 +30,7 @@ const MOST_IN_A_PIPE: usize = 1024 * 1024;
 pub(super) enum Stream {
     /// Standard output.
     Stdout,
-    /// Standard error, which the log writes to as well.
+    /// Standard error, which the log also uses.
     Stderr,
 }
 
@@ -38,7 +39,7 @@ impl Stream {
         if matches!(self, Self::Stdout) { libc::STDOUT_FILENO } else { libc::STDERR_FILENO }
     }
 
-    /// Whether the log, or the other thread, writes to the same place: then whoever writes holds the lock of standard error.
+    /// Whether the log, or the other thread, writes to the same file: then every write holds the lock of standard error.
     fn is_shared(self) -> bool {
         let place = |file: BorrowedFd<'_>| nix::sys::stat::fstat(file).ok().map(|stat| (stat.st_dev, stat.st_ino));
         self == Self::Stderr || place(io::stdout().as_fd()) == place(io::stderr().as_fd())
@@ -51,29 +52,29 @@ impl fmt::Display for Stream {
     }
 }
 
-/// What the thread is told.
+/// A message to the thread.
 #[derive(Debug)]
 enum Instruction {
-    /// Read this.
+    /// Read this pipe.
     Take(Source),
-    /// This child is gone.
+    /// This child has ended.
     Ended(i32),
-    /// Pass everything on that was written until now, then say so.
+    /// Pass on everything that was written so far, then reply.
     Finish(SyncSender<()>),
 }
 
 /// One child's pipe.
 #[derive(Debug)]
 struct Source {
-    /// Its pid; none once it is gone and others hold the pipe.
+    /// Its pid; none once it has ended and others hold the pipe.
     pid: Option<i32>,
     label: Option<String>,
-    /// What is looked for in it; none once that was found.
+    /// The search in it; none once the text was found.
     scan: Option<Scan>,
     reading: OwnedFd,
 }
 
-/// The line to the thread; nothing here waits for it.
+/// The queue to the thread; sending never blocks.
 #[derive(Debug)]
 pub(super) struct Relay {
     stream: Stream,
@@ -102,14 +103,14 @@ impl Relay {
         };
         let name = if stream == Stream::Stdout { "stdout" } else { "stderr" };
         let turn = move || {
-            // A fault in one turn must not close the pipes: the children would be killed by it.
+            // A panic in one turn must not close the pipes, because SIGPIPE would kill the children.
             while catch_unwind(AssertUnwindSafe(|| pump.turn())).unwrap_or(true) {}
         };
         sys::start_thread(name, turn)?;
         Ok(Self { stream, instructions, bell, written })
     }
 
-    /// Which stream it passes on.
+    /// The stream that it writes.
     pub(super) const fn stream(&self) -> Stream {
         self.stream
     }
@@ -127,7 +128,7 @@ impl Relay {
         self.instruct(Instruction::Ended(pid));
     }
 
-    /// Asks for the end; what comes back is told when it is done.
+    /// Requests the end; the returned receiver is notified when it is done.
     pub(super) fn finish(&self) -> Receiver<()> {
         let (done, finished) = mpsc::sync_channel(1);
         self.instruct(Instruction::Finish(done));
@@ -141,7 +142,7 @@ impl Relay {
     }
 }
 
-/// What the thread works with.
+/// The state of the thread.
 struct Pump {
     stream: Stream,
     shared: bool,
@@ -152,23 +153,23 @@ struct Pump {
     page: OutputBuffer,
     chunk: Vec<u8>,
     next: u64,
-    /// Whether our own stream has failed, which is told once.
+    /// Whether our own stream has failed, which is logged once.
     gone: bool,
 }
 
-/// What one look at a pipe found.
+/// The result of one read of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
-    /// So many bytes were passed on.
+    /// This many bytes were passed on.
     Bytes(usize),
-    /// There is nothing more now.
+    /// There is no more data now.
     Empty,
-    /// Nobody can write to it any more.
+    /// No process can write to it any more.
     End,
 }
 
 impl Pump {
-    /// Waits for something to happen and sees to it; false when nobody can ask for anything any more.
+    /// Waits for an event and handles it; false if no more requests are possible.
     fn turn(&mut self) -> bool {
         let bell = self.bell.as_fd();
         let files = std::iter::once(bell).chain(self.sources.iter().map(|(source, _)| source.reading.as_fd()));
@@ -179,7 +180,7 @@ impl Pump {
         let ready: Vec<bool> = files.iter().map(|file| file.any().unwrap_or(true)).collect();
         let mut index = 0;
         for ready in ready.iter().skip(1) {
-            // Each in its turn, one piece at a time: a flood of one child holds nobody else up.
+            // In turn, one piece at a time, so that a flood of one child does not delay others.
             if *ready && self.look(index) == Look::End {
                 self.sources.remove(index);
             } else {
@@ -215,7 +216,7 @@ impl Pump {
         }
     }
 
-    /// Reads what a child that is gone has left in its pipe, and ends its last line; others that hold the pipe are read on.
+    /// Reads the rest in the pipe of an ended child, and ends its last line; the pipe stays open for other processes that hold it.
     fn exhaust(&mut self, index: usize) {
         let mut left = MOST_IN_A_PIPE;
         let ended = loop {
@@ -236,7 +237,7 @@ impl Pump {
         }
     }
 
-    /// Passes on one piece of what a child wrote.
+    /// Passes on one piece of a child's output.
     fn look(&mut self, index: usize) -> Look {
         let Some((source, lines)) = self.sources.get_mut(index) else { return Look::Empty };
         let read = loop {
@@ -266,7 +267,7 @@ impl Pump {
         look
     }
 
-    /// Writes what is on the page, however long that takes. What our own stream refuses is dropped: the child shall live.
+    /// Writes the buffer, however long that takes. If our own stream fails, the data is dropped, so that the child can continue.
     fn write_out(&mut self) {
         let bytes = self.page.take();
         if bytes.is_empty() {
@@ -283,12 +284,12 @@ impl Pump {
         if let Err(error) = result
             && !std::mem::replace(&mut self.gone, true)
         {
-            tracing::warn!("{} takes no more output: {error}; what is written to it from now on is lost", self.stream);
+            tracing::warn!("{} accepts no more output: {error}; all further output is lost", self.stream);
         }
     }
 }
 
-/// Keeps others out of the middle of our lines, and ends theirs where they have left one open.
+/// Prevents others from writing into the middle of our lines, and ends a line that others have left open.
 fn guard(stream: Stream, shared: bool, page: &mut OutputBuffer) -> Option<StderrLock<'static>> {
     let guard = shared.then(|| io::stderr().lock())?;
     let open = log::open_line();

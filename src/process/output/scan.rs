@@ -1,15 +1,15 @@
-//! Looks for a text in what a process writes, in as much memory as the text has, and says once that it was there.
+//! Searches the output of a process for a text, with memory of the size of the text, and reports the first match.
 #![warn(clippy::arithmetic_side_effects)]
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where is said that the text was seen: a pipe of that one start of the process, which is closed then.
+/// Where the match is reported: a pipe of this start of the process, which is then closed.
 #[derive(Debug)]
 pub struct Seen(Mutex<Option<OwnedFd>>);
 
 impl Seen {
-    /// Whoever reads from this pipe gets a line.
+    /// The reader of this pipe gets a line.
     pub fn new(writing: OwnedFd) -> Self {
         Self(Mutex::new(Some(writing)))
     }
@@ -20,17 +20,16 @@ impl Seen {
 
     fn say(&self) {
         let writing = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The pipe is empty, so this does not wait; where nobody reads, that start is over.
+        // The pipe is empty, so this does not block; without a reader, that start is over.
         let _ = writing.map(|writing| nix::unistd::write(writing, b"\n"));
     }
 }
 
-/// The search in one stream. It has no limit to the length of a line, because the text has no line end in it: found anywhere, it is
-/// within one line.
+/// The search in one stream. Lines may have any length: the text contains no line end, so a match is always within one line.
 #[derive(Clone, Debug)]
 pub struct Scan {
     text: Arc<[u8]>,
-    /// For each length of a matched beginning: the length of the next shorter beginning that it ends with (Knuth, Morris and Pratt).
+    /// For each length of a matched prefix: the length of its longest proper suffix that is also a prefix (Knuth, Morris and Pratt).
     shorter: Arc<[usize]>,
     matched: usize,
     seen: Arc<Seen>,
@@ -47,7 +46,7 @@ impl Scan {
         Self { text: text.into(), shorter: shorter.into(), matched: 0, seen }
     }
 
-    /// Takes in what was written next. Whether there is nothing more to look for: it was seen, in this stream or in the other one.
+    /// Adds the next output. Returns whether the search is over: the text was found in this stream or in the other one.
     pub(super) fn is_over(&mut self, bytes: &[u8]) -> bool {
         if self.seen.is_reported() {
             return true;
@@ -63,7 +62,7 @@ impl Scan {
     }
 }
 
-/// How much of the text's beginning is matched once `byte` has come after a match of this length.
+/// The length of the matched prefix after `byte` follows a match of this length.
 fn step(text: &[u8], shorter: &[usize], mut matched: usize, byte: u8) -> usize {
     while text.get(matched) != Some(&byte) {
         match matched.checked_sub(1).and_then(|last| shorter.get(last)) {
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_stream_has_seen_ends_the_search_in_both_and_is_said_once() {
+    fn a_match_in_one_stream_ends_the_search_in_both_and_is_reported_once() {
         let (mut reading, mut one) = scan(b"aab");
         let mut other = one.clone();
         assert!(!one.is_over(b"aa") && !other.is_over(b"b"), "each stream is for itself");
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_listens_any_more_is_no_fault() {
+    fn a_listener_that_is_gone_is_no_error() {
         let (reading, mut scan) = scan(b"x");
         drop(reading);
         assert!(scan.is_over(b"x"));

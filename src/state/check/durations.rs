@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-/// The limits of the buckets in seconds: from what answers in the same rack to what is waited for.
+/// The limits of the buckets in seconds: from a response in the same rack to a long wait.
 pub const LIMITS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
-/// The runs by the first of the [`LIMITS`] that they kept.
+/// The runs by the first of the [`LIMITS`] that is not exceeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Durations {
-    /// The runs of each bucket; those that kept no limit are in none.
+    /// The runs of each bucket; those that exceed all limits are in none.
     pub counts: [u64; LIMITS.len()],
     /// All runs.
     pub count: u64,
-    /// All their time.
+    /// Their total time.
     pub sum: Duration,
 }
 

@@ -1,10 +1,10 @@
-//! What the last half hour of a check was like: a fixed ring of sixty buckets, whatever its interval.
+//! The last half hour of a check: a fixed ring of sixty buckets, whatever its interval.
 
 use std::time::Duration;
 
 use crate::clock::Moment;
 
-/// Buckets that are kept.
+/// The number of buckets.
 pub const BUCKETS: usize = 60;
 
 /// The time that one bucket covers.
@@ -27,7 +27,7 @@ impl Bucket {
         Duration::from_micros(u64::from(self.slowest))
     }
 
-    /// Both together.
+    /// Passed and failed runs.
     fn and(self, other: Self) -> Self {
         Self {
             passed: self.passed.saturating_add(other.passed),
@@ -42,7 +42,7 @@ impl Bucket {
     }
 }
 
-/// The last sixty buckets. Its size is fixed, so that a check that runs for a year costs what one that runs for an hour does.
+/// The last sixty buckets. Its size is fixed, so that memory does not grow with time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     buckets: [Bucket; BUCKETS],
@@ -70,17 +70,17 @@ impl History {
         bucket.slowest = bucket.slowest.max(u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// Sixty buckets as they are seen at `now`, the oldest first, each with the age of its beginning.
+    /// The sixty buckets at `now`, the oldest first, each with the age of its beginning.
     pub fn seen(&self, now: Moment) -> impl Iterator<Item = (Duration, Bucket)> {
         self.grouped(now, 1)
     }
 
-    /// The same in groups of `each` buckets, a divisor of sixty. Their bounds stay where they are as time goes by: the newest fills.
+    /// The same in groups of `each` buckets, a divisor of sixty. The bounds of the groups do not move; the newest one fills.
     pub fn grouped(&self, now: Moment, each: u64) -> impl Iterator<Item = (Duration, Bucket)> {
         let last = number_of(now) / each;
         let into = now.mono.saturating_sub(BUCKET * (last * each) as u32);
         (0..BUCKETS as u64 / each).rev().map(move |distance| {
-            // In the first half hour the strip begins with buckets from before the beginning.
+            // In the first half hour the strip begins with buckets from before the start.
             let numbers = last.checked_sub(distance).map_or(0..0, |group| group * each..(group + 1) * each);
             let bucket = numbers.map(|number| self.bucket(number)).fold(Bucket::default(), Bucket::and);
             (BUCKET * (distance * each) as u32 + into, bucket)
@@ -93,7 +93,7 @@ impl History {
     }
 
     fn slot(&mut self, number: u64) -> &mut Bucket {
-        // The index is a remainder of the length.
+        // The index is a remainder modulo the length.
         &mut self.buckets[index_of(number)]
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         Moment::default().after(Duration::from_secs(seconds))
     }
 
-    /// Counts of the strip that is seen at `seconds`: index from the oldest, passed, failed, slowest in milliseconds.
+    /// Counts of the strip at `seconds`: index from the oldest, passed, failed, slowest in milliseconds.
     fn strip(history: &History, seconds: u64) -> Vec<(usize, u32, u32, u128)> {
         let seen = history.seen(at(seconds)).enumerate().filter(|(_, (_, bucket))| !bucket.is_empty());
         seen.map(|(index, (_, bucket))| (index, bucket.passed, bucket.failed, bucket.slowest().as_millis())).collect()

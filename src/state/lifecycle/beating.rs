@@ -1,11 +1,11 @@
-//! The heartbeat as part of the run: what its readers shall see, and whether readiness waits for it to be written.
+//! The heartbeat in the state of the run: the published readiness, and whether readiness depends on the heartbeat.
 
 use super::{Affects, Check, Duration, Effect, ErrorKind, Level, Lifecycle, Look, Moment, Outcome, Readiness};
 use crate::plan::HeartbeatPlan;
 use crate::state::snapshot::HEARTBEAT;
 
-/// The check that a required heartbeat is written: the first beat decides, and one that fails is one too many, because from then on
-/// the record may expire before the next one.
+/// The check of a required heartbeat: the first heartbeat decides, and a single failure is enough, because the record may then expire
+/// before the next one.
 pub(super) fn check(plan: &HeartbeatPlan) -> Check {
     Check { target: plan.target.to_string(), ..Check::event(HEARTBEAT, "heartbeat", Affects::Readiness) }
 }
@@ -35,9 +35,9 @@ impl Lifecycle {
         }
     }
 
-    /// Readiness is derived from the state after every event, never from edges, so that it cannot be left behind.
+    /// Readiness is derived from the state after every event, not from transitions, so that it is always up to date.
     ///
-    /// What is told does not depend on whether it can be told: that condition is taken out.
+    /// The published readiness does not include the condition that the heartbeat can be written.
     pub(super) fn announce(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.announced == Readiness::Stopped {
             return;

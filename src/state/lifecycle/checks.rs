@@ -1,4 +1,4 @@
-//! What checks find: while the start waits for them, before another start in place, and for the verdicts.
+//! The results of checks: during the waits, before a restart, and for the verdicts.
 
 use super::{
     CheckId, Effect, ErrorKind, Exit, Lifecycle, Moment, Outcome, Phase, ProcessId, Progress, RunState, StageState, StartStage, Timer,
@@ -9,7 +9,7 @@ impl Lifecycle {
     pub(super) fn begin_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Progress {
         self.enter(now, Phase::Waiting);
         if self.plan.first().next().is_some() {
-            // They were not asked before, because they may need what was started first.
+            // They were not probed before, because they may need the modules that start first.
             effects.push(Effect::ProbeNow);
         }
         let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
@@ -55,8 +55,7 @@ impl Lifecycle {
         }
     }
 
-    /// What is known already is no news; a check that is new takes it for its first result. What the process before this one of a
-    /// module said, nobody takes for this one's.
+    /// An earlier result is only used by a new check, as its first result. Results about the previous process of a module are not used.
     pub(super) fn recalled(&mut self, id: CheckId, at: Moment, outcome: Outcome, effects: &mut Vec<Effect>) {
         let module = self.snapshot.checks.iter().find(|check| check.id == Some(id)).and_then(|check| check.module);
         if module.is_some_and(|module| self.state(ProcessId::Module(module)).since().is_some_and(|since| at.mono < since.mono)) {
@@ -72,7 +71,7 @@ impl Lifecycle {
         }
     }
 
-    /// A dependency answered that another start waits for.
+    /// A dependency that a restart waits for has become ready.
     fn answered_again(&mut self, id: CheckId, effects: &mut Vec<Effect>) {
         if let RunState::Waiting(unanswered) = &mut self.process(ProcessId::Main).state
             && unanswered.remove(&id)

@@ -1,13 +1,13 @@
-//! The deadlines of one process: until it is up, between two signs of life, from its stop signal to KILL, and what follows when one passes.
+//! The deadlines of one process: start, watchdog, and from its stop signal to KILL, and what happens when one expires.
 
 use super::{Duration, Effect, Event, Exit, Lifecycle, Moment, ProcessId, ProcessTimer, RunState, StartSign, Then, Timer, Watch};
 use crate::outcome::Reason;
 use crate::plan::StartedPlan;
 
-/// How long a program that has no startup check may take to be executed.
+/// How long a program without a startup check may take until it executes.
 const EXEC_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long the dead may take to be reaped after KILL; a process stuck in the kernel must not keep the container.
+/// How long reaping may take after KILL; a process that is stuck in the kernel must not block the end of the container.
 pub(super) const REAP_LIMIT: Duration = Duration::from_secs(1);
 
 impl Lifecycle {
@@ -23,7 +23,7 @@ impl Lifecycle {
         }
     }
 
-    /// Armed while the process is up, it runs on until that is asked to stop.
+    /// Armed while the process is up, until its stop signal.
     pub(super) fn expect_watchdog(&self, id: ProcessId, effects: &mut Vec<Effect>) {
         if let Some(limit) = self.process_plan(id).and_then(|plan| plan.watchdog)
             && self.state(id).since().is_some()
@@ -44,16 +44,16 @@ impl Lifecycle {
             (ProcessTimer::Grace, RunState::Stopping(_) | RunState::Clearing(_)) => {
                 effects.extend([kill, Effect::Arm(Timer::Process(id, ProcessTimer::Reap), REAP_LIMIT)]);
             }
-            // What is still there after KILL is stuck in the kernel, and would be in the way of another one.
+            // A process that is still there after KILL is stuck in the kernel, and would conflict with a new one.
             (ProcessTimer::Reap, RunState::Stopping(_)) => self.stuck(now, id, effects),
-            // Taken for gone, by the way of every group that is: a lock in doubt is confirmed before the next step.
+            // Treated like an empty group: an unconfirmed lock is confirmed before the next step.
             (ProcessTimer::Reap, RunState::Clearing(_)) => self.step(now, Event::GroupGone(id), effects),
             (ProcessTimer::Restart, _) if id == ProcessId::Migration => self.retry_task(now, effects),
             (ProcessTimer::Restart, RunState::Backoff) => {
                 effects.push(kill);
                 self.wait_again(id, effects);
             }
-            // ABRT, as systemd's WatchdogSignal, so that a core or a traceback tells where it hangs.
+            // ABRT, like systemd's WatchdogSignal, so that a core dump or a traceback shows where it hangs.
             (ProcessTimer::Watchdog, state) if state.since().is_some() => {
                 let timeout = self.process(id).rules.timeout;
                 effects.push(Effect::Signal(id, libc::SIGABRT));
@@ -92,7 +92,7 @@ impl Lifecycle {
         }
     }
 
-    /// Nothing more is asked of it, and none of the deadlines of its running holds any longer.
+    /// Ends its probes and the deadlines of its running state.
     pub(super) fn stop_watching(id: ProcessId, effects: &mut Vec<Effect>) {
         effects.push(Effect::Watch(id, Watch::Nothing));
         let timers = [ProcessTimer::Limit, ProcessTimer::Watchdog, ProcessTimer::WatchdogKill];
@@ -104,23 +104,20 @@ impl Lifecycle {
     }
 }
 
-/// What a start lacks whose program was not even executed in time.
+/// The reason for a start whose program was not executed in time.
 fn not_executed(started: Option<&StartedPlan>) -> String {
     let within = humantime::format_duration(started.map_or(EXEC_LIMIT, |started| started.within));
-    format!("program was not executed within {within}: its file does not answer; check the file system that it is on")
+    format!("program was not executed within {within}: reading its file blocks; check its file system")
 }
 
-/// What a start that took too long lacks, and what to check; `last` is what its target answered last.
+/// The reason for a start that took too long, and what to check; `last` is the last result of its target.
 fn not_through(started: &StartedPlan, last: Reason) -> String {
     let why = match &started.sign {
         StartSign::Answers { .. } => format!("{}; {}", last.words(), last.advice()),
-        StartSign::Notifies => "no READY=1 came; check that the process sends it to NOTIFY_SOCKET".to_owned(),
-        StartSign::Writes(fd) => format!("no line came on descriptor {fd}; check that the process writes one to it"),
+        StartSign::Notifies => "no READY=1 was received; check that the process sends it to NOTIFY_SOCKET".to_owned(),
+        StartSign::Writes(fd) => format!("no line was written to descriptor {fd}; check that the process writes one"),
         StartSign::Line(text) => {
-            format!(
-                "its output had no line with `{}`; check what it writes, and whether it does so at once where its output is a pipe",
-                text.shown()
-            )
+            format!("its output had no line with `{}`; check its output, and whether it flushes it when it is a pipe", text.shown())
         }
     };
     format!("startup check did not pass within {}: {why}", humantime::format_duration(started.within))

@@ -1,5 +1,5 @@
-//! Restart on ill health: a process whose check went down after having been up is stopped by its own rules and started anew, where there
-//! is a heartbeat by one replica of the service at a time.
+//! Restart on failure (`on_down = "restart"`): a process whose check went down after having been up is stopped and started again; with a
+//! heartbeat, by one replica of the service at a time.
 
 use super::{Check, CheckId, Duration, Effect, Lifecycle, Moment, Phase, Process, ProcessId, ProcessTimer, Readiness, RunState, Then};
 use super::{Timer, Verdict};
@@ -7,17 +7,17 @@ use crate::plan::OnDown;
 use crate::state::process::{is_spent, next_pause};
 use crate::state::snapshot::{Healing, HealingStage};
 
-/// What a restart may take beyond its stop, its pause and its start.
+/// The extra time of a restart beyond its stop, its pause and its start.
 const SPARE: Duration = Duration::from_secs(10);
 
 impl Lifecycle {
-    /// Whose check this is.
+    /// The process of this check.
     fn owner_of(&self, check: CheckId) -> ProcessId {
         let module = self.plan.modules.iter().find(|module| module.checks.contains(&check));
         module.map_or(ProcessId::Main, |module| ProcessId::Module(module.id))
     }
 
-    /// A check went down that was up. While everything is being stopped, nothing is restarted.
+    /// A check that was up went down. During the shutdown nothing is restarted.
     pub(super) fn fell_ill(&mut self, now: Moment, check: CheckId, effects: &mut Vec<Effect>) {
         let id = self.owner_of(check);
         let RunState::Up(since) = *self.state(id) else { return };
@@ -39,7 +39,7 @@ impl Lifecycle {
         }
     }
 
-    /// A check that was down is up again: what it was to be restarted for is over, unless another check is down that was up.
+    /// A check is up again: its restart is no longer needed, unless another check went down.
     pub(super) fn recovered(&mut self, now: Moment, check: CheckId, effects: &mut Vec<Effect>) {
         let id = self.owner_of(check);
         let Some(since) = self.state(id).since() else { return };
@@ -58,7 +58,7 @@ impl Lifecycle {
         }
     }
 
-    /// How long a restart of what is unhealthy here takes at most: its stop, its pause, what it waits for, and its start.
+    /// The longest time of the requested restarts: stop, pause, waits and start.
     fn lease_length(&self, now: Moment) -> Duration {
         let length = |(id, process): (&ProcessId, &Process)| {
             let plan = self.process_plan(*id).filter(|_| self.is_under_way(*id))?;
@@ -84,20 +84,20 @@ impl Lifecycle {
         }
     }
 
-    /// Whether a restart for a check is wanted and not over.
+    /// Whether a restart for a check is requested and not finished.
     fn is_under_way(&self, id: ProcessId) -> bool {
         self.healing(id).is_some_and(|healing| matches!(healing.stage, HealingStage::Waiting | HealingStage::Restarting))
     }
 
-    /// Brings what is told of restarts, and the lease, up to what the processes are doing. Derived from the state after each event, so
-    /// that no lease can be left behind; a replica that shuts down gives it back at once.
+    /// Updates the shown state of restarts, and the lease. Derived from the state after each event, so that no lease is forgotten; a
+    /// replica that shuts down releases it at once.
     pub(super) fn settle_healing(&mut self, effects: &mut Vec<Effect>) {
         for id in self.processes.keys().copied().collect::<Vec<_>>() {
             let Some(healing) = self.healing(id) else { continue };
             let is_ready = id != ProcessId::Main || self.announced == Readiness::Ready;
             let next = match (healing.stage, self.state(id)) {
                 (HealingStage::Waiting, RunState::Unhealthy(..)) => continue,
-                // It has ended by itself, or somebody asked it to.
+                // It has ended by itself, or a stop was requested.
                 (HealingStage::Waiting, _)
                 | (HealingStage::Restarting, RunState::Idle)
                 | (HealingStage::Done | HealingStage::Spent, RunState::Backoff) => None,
@@ -113,7 +113,7 @@ impl Lifecycle {
         }
     }
 
-    /// Stops everything that is unhealthy, to be started anew.
+    /// Stops all unhealthy processes, to restart them.
     pub(super) fn restart_granted(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.shutdown.is_some() {
             return;
@@ -125,7 +125,7 @@ impl Lifecycle {
             match id {
                 ProcessId::Module(module) => {
                     self.stop_module(now, module, then, effects);
-                    self.module_failed(now, module, format!("its check {} went down, so it is started anew", healing.check));
+                    self.module_failed(now, module, format!("its check {} went down, so it is restarted", healing.check));
                 }
                 ProcessId::Main => {
                     self.enter(now, Phase::Starting);

@@ -1,110 +1,109 @@
-//! The migration's commands, one after another: asking whether there is anything to do, running it once, verifying it, each with all
-//! that it started seen off before the next step.
+//! The migration's commands in order: check, migration, verification. Everything that one of them started has ended before the next one
+//! begins.
 
 mod confirming;
 mod locking;
 mod verifying;
+mod weighing;
 
 use super::{
     Duration, Effect, Ended, Event, Exit, Lifecycle, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId, StageState, Timer,
 };
 use super::{ProcessTimer, Progress, RunState, Shutdown, StartStage, Then};
 use crate::plan::SchemaCheck;
-use crate::state::event::{ANOTHER_MODE, LockHolder, SchemaQuestion};
+use crate::state::event::{ANOTHER_MODE, Inquiry, LockHolder, SchemaQuestion};
 
-/// How long what a command left in its group may take to end before it is killed.
+/// How long the leftovers in a command's group may take to end before they are killed.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
 
-/// How long a question about the schema may take; one that hangs must not hang the fleet.
+/// How long a schema check may take; a hanging one must not block all replicas.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// The pause between two questions of a replica that only waits, and the first one before another try of the command.
+/// The pause between two checks of a replica that only waits, and the first pause before a retry of the command.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The longest pause before another try of the command.
+/// The longest pause before a retry of the command.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The limit of what the migration does now.
+/// The limit of the current command.
 const LIMIT: Timer = Timer::Process(ProcessId::Migration, ProcessTimer::Limit);
 
 /// The pause before its next command.
 const RETRY: Timer = Timer::Process(ProcessId::Migration, ProcessTimer::Restart);
 
-/// What the migration does now, or did last.
+/// The current or last command of the migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Task {
-    /// A command says whether there is anything to do.
+    /// The check command.
     #[default]
     Check,
-    /// The same, but it began before its answer counted.
+    /// The same, but it began before its result counted.
     OutdatedCheck,
     /// The migration itself.
     Run,
-    /// A command says whether it has done what it should.
+    /// The verification command.
     Verify,
-    /// The lock's database says so.
+    /// The verification in the lock's database.
     QueryDatabase,
 }
 
-/// Where this replica stands with the migration's lock.
+/// The state of the migration lock in this replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Lock {
-    /// It was not asked for, or is given back.
+    /// Not requested, or released.
     #[default]
     Idle,
-    /// It was asked for.
+    /// Requested.
     Requested,
-    /// It is ours.
+    /// Held.
     Held,
-    /// It is ours, and its database is asked whether there is anything to migrate.
+    /// Held, and its database is queried whether there is anything to migrate.
     Checking,
-    /// It went, and why, while no command ran: the next one is not begun.
+    /// Lost while no command ran, with the reason: the next one is not started.
     Lost(String),
-    /// It went, and what runs is being stopped, or may go on without it.
+    /// Lost, and the running command is being stopped, or may continue without it.
     Forfeited,
-    /// It is being given back.
+    /// Being released.
     Releasing,
 }
 
 impl Lock {
-    /// Whether it is ours.
+    /// Whether it is held.
     const fn is_ours(&self) -> bool {
         matches!(self, Self::Held | Self::Checking)
     }
 }
 
-/// Where the migration stands, beside what the snapshot tells and the state of its process.
+/// The state of the migration that is neither in the snapshot nor in its process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Migrating {
     task: Task,
     lock: Lock,
-    /// Tries of the command that failed.
+    /// Failed attempts of the command.
     failures: u32,
-    /// Whether a replica that only waits has waited for as long as it may: its next look is its last.
+    /// Whether a replica that only waits has reached its limit: its next check is the last one.
     pub(super) overdue: bool,
-    /// What waits until the lock is confirmed after a time in which nobody looked; none where nothing is to be confirmed.
+    /// The event that waits until the lock is confirmed after a pause; none if nothing has to be confirmed.
     unconfirmed: Option<Vec<Event>>,
 }
 
 impl Lifecycle {
     pub(super) fn begin_migration(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Progress {
         let Some(plan) = &self.plan.migration else { return Progress::Done };
-        if plan.waits {
-            effects.push(Effect::Arm(Timer::Schema, plan.lock_timeout));
-        }
+        let is_decided = plan.condition.is_constant();
         self.enter(now, Phase::Migrating);
         self.stage_began(now, "migrate");
         if self.lost_meanwhile() {
             self.migration_over(now, StageState::Down, effects);
-        } else if self.checks_by_command() {
-            self.start_task(now, Task::Check, effects);
+        } else if is_decided {
+            self.migrate(now, effects);
         } else {
-            self.acquire_lock(now, effects);
+            effects.push(Effect::Prepare(Inquiry::Migration));
         }
         Progress::Pending
     }
 
-    /// How long the command may run; zero: without limit.
+    /// How long the command may run; zero: no limit.
     pub(super) fn task_limit(&self) -> Duration {
         match self.migrating.task {
             Task::Run => self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout),
@@ -112,7 +111,7 @@ impl Lifecycle {
         }
     }
 
-    fn checks_by_command(&self) -> bool {
+    pub(super) fn checks_by_command(&self) -> bool {
         self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(SchemaCheck::Command(_))))
     }
 
@@ -135,7 +134,7 @@ impl Lifecycle {
         self.start_task(now, Task::Run, effects);
     }
 
-    /// Starts the check, or has the one that runs repeated, because what it has seen may have changed since.
+    /// Starts the check, or repeats the running one, because its result may be outdated.
     fn check_again(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if matches!(self.state(ProcessId::Migration), RunState::Idle | RunState::Backoff) {
             self.start_task(now, Task::Check, effects);
@@ -144,7 +143,7 @@ impl Lifecycle {
         }
     }
 
-    /// Asks the command to stop, and wakes it should it be stopped; once `timer` has run out it is killed.
+    /// Sends the stop signal to the command, and CONT in case it is suspended; after `timer` it is killed.
     pub(super) fn stop_task(&mut self, id: ProcessId, number: i32, timer: Timer, grace: Duration, effects: &mut Vec<Effect>) {
         if !self.shutdown.is_some_and(Shutdown::kills) {
             self.shut(Shutdown::Stopping(id));
@@ -156,19 +155,19 @@ impl Lifecycle {
         effects.push(Effect::Arm(timer, grace));
     }
 
-    /// A command of the migration or of a step has ended; what it left in its group is seen off before anything else begins.
+    /// A command of the migration or of a step has ended; the leftovers in its group are ended before anything else begins.
     pub(super) fn task_ended(&mut self, id: ProcessId, ended: Ended, for_memory: &'static str, effects: &mut Vec<Effect>) {
         if id == ProcessId::Migration && self.migrating.task == Task::Run {
             self.snapshot.migration_lock.last_exit = Some(ended);
         }
         effects.push(Effect::Disarm(Timer::Process(id, ProcessTimer::Limit)));
-        // Once KILL was sent nobody of the group gets another grace, and the deadline of a stop holds for all of it.
+        // After KILL the group gets no further grace period, and the deadline of a stop applies to all of it.
         let number = if self.shutdown.is_some_and(Shutdown::kills) { libc::SIGKILL } else { libc::SIGTERM };
         let grace = self.shutdown.is_none().then_some(LEFTOVER_GRACE);
         self.clear(id, Then::Next(ended, for_memory), number, grace, effects);
     }
 
-    /// The command and all of its group are gone: only now may anything else touch the database.
+    /// The command and its whole group have ended: only now may anything else access the database.
     pub(super) fn task_over(&mut self, now: Moment, ended: Ended, for_memory: &str, effects: &mut Vec<Effect>) {
         if let Some((MigrationStep::Running, since)) = self.snapshot.migration_lock.step.take() {
             self.snapshot.migration_lock.ran = Some(now.since(since));
@@ -185,7 +184,7 @@ impl Lifecycle {
                 self.decide(ended.exit_code(), format!("the migration ended with {ended}{for_memory}, so the process was not started"));
             }
             Task::Verify if failed => {
-                let why = format!("the migration ended well, but its verification with {ended}, so the process was not started");
+                let why = format!("the migration succeeded, but its verification ended with {ended}, so the process was not started");
                 self.decide(ended.exit_code(), why);
             }
             _ => {}
@@ -214,11 +213,11 @@ impl Lifecycle {
         }
     }
 
-    /// A replica of a mode that does not migrate asks on until another one has.
+    /// A replica of a mode that does not migrate repeats the check until another one has migrated.
     fn wait_on(&mut self, now: Moment, limit: Duration, effects: &mut Vec<Effect>) {
         if self.migrating.overdue {
             let shown = humantime::format_duration(limit);
-            let why = format!("the schema was not migrated by another replica within {shown}; check the one whose mode migrates");
+            let why = format!("the schema was not migrated by another replica within {shown}; check the replica whose mode migrates");
             self.stage_ended(now, "migrate", StageState::Down);
             self.fail(now, Exit::LockTimeout.code(), why, effects);
             return;
@@ -257,7 +256,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the lock is ours, or was asked about, and no command runs.
+    /// Whether the lock is held, or being confirmed, and no command runs.
     pub(super) fn between_tasks(&self) -> bool {
         let migrates = self.start.stage() == Some(StartStage::Migration);
         migrates && (matches!(self.state(ProcessId::Migration), RunState::Clearing(_)) || self.migrating.lock.is_ours())
@@ -271,7 +270,7 @@ impl Lifecycle {
         }
     }
 
-    /// The limit of whatever runs.
+    /// The limit of the running command has passed.
     pub(super) fn task_took_too_long(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.verifies_by_sql() {
             self.verified(now, Err("the database did not answer; check that it is not blocked".to_owned()), effects);

@@ -1,4 +1,4 @@
-//! Modules on their way up: asked for, waiting for whom they come after, spawned, up.
+//! The start of modules: requested, waiting for their predecessors, spawned, up.
 
 mod ending;
 mod needed;
@@ -16,19 +16,20 @@ use crate::state::snapshot::{Module, ModuleState, Stage};
 use std::collections::BTreeSet;
 
 impl Lifecycle {
-    /// A module of the plan that nobody has asked for yet.
+    /// A module of the plan that was not requested yet.
     pub(super) fn module_at_rest(plan: &ModulePlan, now: Moment) -> Module {
         let (name, table) = (plan.name.clone(), plan.table.clone());
         let (version, web_path) = (plan.version.clone(), plan.web_path.clone());
         Module { id: plan.id, name, table, version, web_path, counts: plan.counts, since: now, ..Module::default() }
     }
 
-    /// What the start of a module of this name is called among the steps of the start.
+    /// The name of a module's stage in the start.
     pub(super) fn module_stage(plan: &ModulePlan) -> Stage {
         Stage { counts: plan.counts, ..Stage::new(stage_name(&plan.name)) }
     }
 
-    /// Asks for those that start with the process, save those that somebody has ordered otherwise by then. They outlive its restarts.
+    /// Requests the modules that start with the process, except those with an earlier control request. They keep running when it is
+    /// restarted.
     pub(super) fn begin_modules(&mut self, now: Moment) -> Progress {
         let is_untouched = |id| self.snapshot.modules.iter().any(|module| module.id == id && module.state == ModuleState::Resolved);
         let with_main = self.plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain && self.plan.main.is_some());
@@ -59,7 +60,7 @@ impl Lifecycle {
         }
     }
 
-    /// The module at rest behind which this one waits, itself or with others.
+    /// The stopped module that this one waits for, directly or through others.
     fn held_up_by(&self, id: ModuleId) -> Option<ModuleId> {
         let plan = self.plan.module(id).filter(|_| self.awaits(id))?;
         plan.after.iter().find_map(|predecessor| match predecessor {
@@ -91,11 +92,11 @@ impl Lifecycle {
         }
     }
 
-    /// What a module counts by that has yet to start.
+    /// Adds the stage and the check of a module that has not started yet.
     fn lay_out(&mut self, now: Moment, id: ModuleId) {
         let Some(plan) = self.plan.module(id).cloned() else { return };
         let stage = Self::module_stage(&plan);
-        // What comes first stays first.
+        // Modules that start first stay first.
         let place = self.snapshot.stages.iter().position(|known| known.name == stage.name && plan.start == ModuleStart::First);
         self.uninstall(id);
         self.snapshot.stages.insert(place.unwrap_or(self.snapshot.stages.len()), stage);
@@ -104,7 +105,7 @@ impl Lifecycle {
         }
     }
 
-    /// Takes everything away that a module counts by.
+    /// Removes the stage and the checks of a module.
     fn uninstall(&mut self, id: ModuleId) {
         self.snapshot.checks.retain(|check| check.module != Some(id));
         if let Some(plan) = self.plan.module(id) {

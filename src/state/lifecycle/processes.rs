@@ -1,5 +1,5 @@
-//! What every supervised process goes through, whoever it is: forked, executing, up, silent, asked to end, gone. What that means for
-//! the run is its owner's policy.
+//! The common life of every supervised process: forked, executing, up, watchdog expired, stopping, ended. The policy for the run is
+//! elsewhere.
 
 use super::{APP, Check, Child, Phase, RunState, StartSign, StopRules, Then, Timer, Watch};
 use super::{Duration, Effect, Ended, ErrorKind, Exit, Lifecycle, Moment, Notice, Outcome, ProcessId, ProcessPlan, ProcessTimer};
@@ -16,7 +16,7 @@ impl Lifecycle {
         }
     }
 
-    /// What the snapshot tells of the process; nothing of a migration's or a step's.
+    /// The process in the snapshot; none for a command of the migration or of a step.
     pub(super) fn child(&mut self, id: ProcessId) -> Option<&mut Child> {
         match id {
             ProcessId::Main => Some(&mut self.snapshot.child),
@@ -25,7 +25,7 @@ impl Lifecycle {
         }
     }
 
-    /// The check of the process itself, as far as it has one.
+    /// The check of the process itself, if it has one.
     pub(super) fn feed(&mut self, now: Moment, id: ProcessId, outcome: Outcome) {
         let own = |check: &&mut Check| match id {
             ProcessId::Main => check.name == APP,
@@ -37,7 +37,7 @@ impl Lifecycle {
         }
     }
 
-    /// The main process begins nothing more once everything is being stopped; a module may come up until its turn to stop.
+    /// In the shutdown the main process is not started any more; a module may still come up until its turn to stop.
     pub(super) fn goes_on(&self, id: ProcessId) -> bool {
         id != ProcessId::Main || self.shutdown.is_none()
     }
@@ -50,7 +50,7 @@ impl Lifecycle {
         effects.push(spawn);
     }
 
-    /// From here on the process can be asked to stop, and the time that it has runs.
+    /// From here on the process can be stopped, and its start deadline runs.
     pub(super) fn forked(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
         self.ever_spawned = true;
         if *self.state(id) == RunState::Spawning {
@@ -115,7 +115,7 @@ impl Lifecycle {
         }
     }
 
-    /// What a process says of itself; its startup check may be just that.
+    /// A notification of a process, which may be its startup check.
     pub(super) fn notified(&mut self, now: Moment, id: ProcessId, notice: Notice, effects: &mut Vec<Effect>) {
         let started = self.process_plan(id).and_then(|plan| plan.started.as_ref());
         let awaited = started.is_some_and(|started| !matches!(started.sign, StartSign::Answers { .. }));
@@ -144,7 +144,7 @@ impl Lifecycle {
             RunState::Forked if self.goes_on(id) => {
                 effects.push(Effect::Disarm(Timer::Process(id, ProcessTimer::Limit)));
             }
-            // It was asked to stop before it executed its program, and never did.
+            // Its stop was requested before it executed its program.
             RunState::Forked | RunState::Stopping(_) if !id.is_one_off() => {
                 return self.ended(now, id, Ended::Code(code), effects);
             }
@@ -154,7 +154,7 @@ impl Lifecycle {
         if let Some(child) = self.child(id) {
             child.ends.feed(now, false, Duration::ZERO);
         }
-        // A full process table may have room in a while; a missing program will not appear.
+        // A full process table is temporary; a missing program is not.
         let in_a_row = self.process(id).in_a_row;
         let again = |plan: &ProcessPlan| refusal(&plan.restart, in_a_row, None, Ended::Code(code)).is_none();
         let is_passing = code == Exit::Internal.code() && !id.is_one_off() && !shuts;
@@ -172,7 +172,7 @@ impl Lifecycle {
                 self.decide(code, why);
                 self.migration_over(now, super::StageState::Down, effects);
             }
-            ProcessId::Step(_) => self.step_spawn_failed(now, code, why, effects),
+            ProcessId::Step(_) => self.step_spawn_failed(now, code, &why, effects),
             ProcessId::Module(module) if shuts => self.module_left(now, module, effects),
             ProcessId::Module(module) => self.module_over(now, module, code, effects),
         }
@@ -199,7 +199,7 @@ impl Lifecycle {
         }
     }
 
-    /// Pauses before another start; `ran`: for how long it was up. What the old process left in its group must not hold the new one's port.
+    /// Pauses before a restart; `ran` is how long it was up. Leftovers in the group must not keep the port of the new process.
     pub(super) fn back_off(&mut self, now: Moment, id: ProcessId, ran: Option<Duration>, effects: &mut Vec<Effect>) {
         let Some(plan) = self.process_plan(id).map(|plan| plan.restart.clone()) else { return };
         let pause = next_pause(&plan, ran, &mut self.process(id).in_a_row);
@@ -217,7 +217,7 @@ impl Lifecycle {
         effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::Restart), pause));
     }
 
-    /// Sees off what the process left in its group, within `grace` where no deadline runs yet.
+    /// Ends the leftovers in the process' group, within `grace` if no deadline runs yet.
     pub(super) fn clear(&mut self, id: ProcessId, then: Then, number: i32, grace: Option<Duration>, effects: &mut Vec<Effect>) {
         self.transition(id, RunState::Clearing(then));
         effects.extend(grace.map(|grace| Effect::Arm(Timer::Process(id, ProcessTimer::Grace), grace)));

@@ -1,17 +1,17 @@
-//! The steps of the start: when each began, how and when it ended, and when all of them were over.
+//! The stages of the start: when each began, how and when it ended, and when all of them were over.
 
 use super::{APP, Lifecycle, Moment, StageState};
 use crate::plan::module::ModuleStart;
 use crate::plan::{OnFailure, Plan, StepAt, StepPlan};
 use crate::state::snapshot::Stage;
 
-/// What a step is called among the parts of the start.
+/// The name of a step among the stages.
 pub(super) fn step_stage(step: &StepPlan) -> String {
     format!("step:{}", step.name)
 }
 
 impl Lifecycle {
-    /// Everything that the start goes through, in its order. What may fail without ending the start counts for nothing.
+    /// All stages of the start, in order. A stage that may fail without ending the start does not count.
     pub(super) fn stages(plan: &Plan) -> Vec<Stage> {
         let step = |step: &StepPlan| Stage { counts: step.on_failure == OnFailure::Stop, ..Stage::new(step_stage(step)) };
         let steps = |at: StepAt| plan.steps.iter().filter(move |step| step.at == at).map(step);
@@ -31,7 +31,7 @@ impl Lifecycle {
         stages
     }
 
-    /// Takes down when the start is over: what modules or another start in place do later is no part of it.
+    /// Records when the start is over; later starts of modules or restarts do not belong to it.
     pub(super) fn note_start_over(&mut self, now: Moment) {
         let snapshot = &mut self.snapshot;
         let is_over = || snapshot.stages.iter().all(|stage| !stage.counts || stage.step != StageState::Unknown);
@@ -44,7 +44,7 @@ impl Lifecycle {
         self.snapshot.stages.iter().find(|stage| stage.name == name).map(|stage| stage.step)
     }
 
-    /// The times of the start stay, whatever is started again later.
+    /// The times of the start are not changed by later restarts.
     pub(super) fn stage_began(&mut self, now: Moment, name: &str) {
         let is_over = self.snapshot.start_over.is_some();
         if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name)

@@ -1,4 +1,4 @@
-//! The runners of the start's stages, and what the main process' start, failure and end mean for the run.
+//! Runs the stages of the start, and handles start, failure and end of the main process.
 
 use super::{APP, CheckId, Duration, Effect, Ended, ErrorKind, Exit, Lifecycle, Machine, Moment, Outcome, Phase, ProcessId};
 use super::{Progress, RunState, Shutdown, StageState, StartStage, Then, Timer, Watch};
@@ -14,7 +14,7 @@ impl Lifecycle {
         }
     }
 
-    /// Begins one stage after another, until one is not through at once.
+    /// Begins one stage after another, until one is not done at once.
     fn walk_start(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         loop {
             let from = self.start.word();
@@ -39,7 +39,7 @@ impl Lifecycle {
         }
     }
 
-    /// Goes on with the start if it is this stage that it was at.
+    /// Continues the start if this is its current stage.
     pub(super) fn stage_is_over(&mut self, now: Moment, stage: StartStage, effects: &mut Vec<Effect>) {
         if self.start.stage() == Some(stage) {
             self.walk_start(now, effects);
@@ -62,9 +62,10 @@ impl Lifecycle {
         Progress::Pending
     }
 
-    /// Spawns whoever's turn it is, modules before the process. Derived from the state after each event, so that no turn can be missed.
+    /// Spawns every process whose turn it is, modules before the main process. Derived from the state after each event, so that no change
+    /// is missed.
     pub(super) fn spawn_in_turn(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        // The end may be decided before the shutdown begins: the migration's lock is given back first.
+        // The end may be decided before the shutdown begins, because the migration lock is released first.
         if self.shutdown.is_some() || self.ending.is_some() {
             return;
         }
@@ -77,7 +78,7 @@ impl Lifecycle {
         }
     }
 
-    /// A process that is started again waits for those that it comes after: the main process for the dependencies to answer once more.
+    /// A restarted process waits for its predecessors; the main process also waits for the dependencies again.
     pub(super) fn wait_again(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
         let mut unanswered: BTreeSet<CheckId> = BTreeSet::new();
         if id == ProcessId::Main {
@@ -124,7 +125,7 @@ impl Lifecycle {
         self.fail(now, code, why, effects);
     }
 
-    /// Its end ends the run, unless it is started again.
+    /// Its end ends the run, unless it is restarted.
     pub(super) fn main_ended(&mut self, now: Moment, ended: Ended, ran: Option<Duration>, for_memory: &str, effects: &mut Vec<Effect>) {
         self.feed(now, ProcessId::Main, Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         Self::stop_watching(ProcessId::Main, effects);
@@ -142,7 +143,7 @@ impl Lifecycle {
         self.close(effects);
     }
 
-    /// It did not end after KILL: it goes with the container.
+    /// It did not end after KILL; the end of the container ends it.
     pub(super) fn main_stuck(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.decide(signal_code(libc::SIGKILL as u8), "the process did not end after KILL".to_owned());
         self.shut(Shutdown::Killing(ProcessId::Main));
@@ -152,7 +153,7 @@ impl Lifecycle {
         self.none_left();
     }
 
-    /// A start that has failed stays failed, however its process ends.
+    /// A failed start stays failed, however its process ends.
     fn enter_end(&mut self, now: Moment, phase: Phase) {
         if self.snapshot.phase != Phase::Failed {
             self.enter(now, phase);

@@ -1,46 +1,56 @@
-//! The steps of the start, one after another: under the lock where they want it, found out about, checked, run, tried again.
+//! Runs the steps of the start one after another: lock, preparation, check, commands, retries.
 
+mod items;
 mod stopping;
 
 use super::stages::step_stage;
 use super::{
     Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, StageState, Then, Timer,
 };
+use crate::plan::step::ItemPlan;
 use crate::plan::{OnFailure, StepAction, StepAt, StepId, StepPlan};
-use crate::state::event::PreparedStep;
+use crate::state::event::{Inquiry, PreparedStep};
 use crate::state::snapshot::{CurrentStep, Doing};
 
 /// How long the check of a step may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// What a step does now.
+/// The current activity of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
-    /// It queues for the lock.
+    /// It waits for the lock.
     Queue,
-    /// It is found out away from the loop what there is to do, or done there.
+    /// It is being prepared, or done, outside of the loop.
     Prepare,
-    /// Its check says whether there is anything to do.
+    /// Its check command runs.
     Check,
-    /// Its command of this number runs, or is tried again after a pause.
+    /// The condition of its command of this number is found out away from the loop.
+    Weigh(usize),
+    /// The check of that command says whether it has anything to do.
+    CheckItem(usize),
+    /// That command runs, or is tried again after a pause.
     Run(usize),
 }
 
-/// Where the steps stand, beside what the snapshot tells and the states of their processes.
+/// The state of the steps that is neither in the snapshot nor in their processes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stepping {
-    /// The first step that was not begun.
+    /// The first step that has not begun.
     next: StepId,
     current: Option<(StepId, Task)>,
-    /// What the current one runs.
-    commands: Vec<ProcessPlan>,
-    /// Tries of its command that failed.
+    /// The commands of the current step.
+    commands: Vec<ItemPlan>,
+    /// Commands of it that failed although it goes on, and why the last one did.
+    failed: Option<(usize, String)>,
+    /// Whether one of them was run.
+    ran: bool,
+    /// Failed attempts of its command.
     failures: u32,
     /// Whether its command is being stopped because it took too long.
     overdue: bool,
 }
 
-/// The limit of what a step does now.
+/// The limit of the current activity.
 const fn limit(id: StepId) -> Timer {
     Timer::Process(ProcessId::Step(id), ProcessTimer::Limit)
 }
@@ -51,16 +61,22 @@ const fn retry(id: StepId) -> Timer {
 }
 
 impl Lifecycle {
-    /// The command that the current step is to run.
+    /// The next command of the current step.
     pub fn step_command(&self) -> Option<&ProcessPlan> {
         match self.stepping.current? {
             (id, Task::Check) => self.plan.steps.get(id)?.check.as_deref(),
-            (_, Task::Run(number)) => self.stepping.commands.get(number),
-            (_, Task::Queue | Task::Prepare) => None,
+            (_, Task::CheckItem(number)) => self.stepping.commands.get(number)?.check.as_deref(),
+            (_, Task::Run(number)) => self.stepping.commands.get(number).map(|item| &item.process),
+            (_, Task::Queue | Task::Prepare | Task::Weigh(_)) => None,
         }
     }
 
-    /// Whether the current step is done under the lock.
+    /// The command of this number of the current step.
+    pub fn step_item(&self, number: usize) -> Option<&ItemPlan> {
+        self.stepping.commands.get(number)
+    }
+
+    /// Whether the current step runs under the lock.
     pub fn step_is_locked(&self) -> bool {
         self.current_step().is_some_and(|step| step.locked)
     }
@@ -69,25 +85,25 @@ impl Lifecycle {
         self.stepping.current.and_then(|(id, _)| self.plan.steps.get(id))
     }
 
-    /// Whether the current step queues for the lock.
+    /// Whether the current step waits for the lock.
     pub(super) fn step_queues(&self) -> bool {
         matches!(self.stepping.current, Some((_, Task::Queue)))
     }
 
-    /// Whether a step from here on wants the lock before `until`.
+    /// Whether a later step before `until` needs the lock.
     pub(super) fn later_step_is_locked(&self, within: impl Fn(StepAt) -> bool) -> bool {
         self.plan.steps.iter().skip(self.stepping.next).any(|step| step.locked && within(step.at))
     }
 
-    /// How long the command may run; zero: without limit.
+    /// How long the command may run; zero: no limit.
     pub(super) fn step_limit(&self) -> Duration {
         match self.stepping.current {
-            Some((_, Task::Check)) => CHECK_LIMIT,
+            Some((_, Task::Check | Task::CheckItem(_))) => CHECK_LIMIT,
             _ => self.current_step().map_or(Duration::ZERO, |step| step.timeout),
         }
     }
 
-    /// Begins the next step of this time, if there is one.
+    /// Begins the next step at this point, if there is one.
     pub(super) fn begin_steps(&mut self, now: Moment, at: StepAt, effects: &mut Vec<Effect>) -> Progress {
         let id = self.stepping.next;
         let Some((name, locked)) = self.plan.steps.get(id).filter(|step| step.at == at).map(|step| (step_stage(step), step.locked)) else {
@@ -117,7 +133,7 @@ impl Lifecycle {
         }
     }
 
-    /// The lock that the step queued for is ours, unless it went before anybody looked.
+    /// The step has its lock, unless it was lost again meanwhile.
     pub(super) fn step_has_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.lost_meanwhile() {
             self.step_over(now, StageState::Down, None, effects);
@@ -135,15 +151,20 @@ impl Lifecycle {
         }
         self.enter_task(Task::Prepare);
         self.step_does(now, Doing::Preparing);
-        effects.push(Effect::Prepare(id));
+        effects.push(Effect::Prepare(Inquiry::Step(id)));
         if !timeout.is_zero() {
             effects.push(Effect::Arm(limit(id), timeout));
         }
     }
 
-    /// News of what is prepared away from the loop; of a step that is over they are nobody's.
-    pub(super) fn prepared(&mut self, now: Moment, id: StepId, news: PreparedStep, effects: &mut Vec<Effect>) {
-        if self.stepping.current != Some((id, Task::Prepare)) || self.ending.is_some() {
+    /// News of what is found out away from the loop; those of a step that is over concern nothing.
+    pub(super) fn prepared(&mut self, now: Moment, inquiry: Inquiry, news: PreparedStep, effects: &mut Vec<Effect>) {
+        let current = match inquiry {
+            Inquiry::Migration => return self.migration_weighed(now, &news, effects),
+            Inquiry::Step(id) => (id, Task::Prepare),
+            Inquiry::Item(id, number) => (id, Task::Weigh(number)),
+        };
+        if self.stepping.current != Some(current) || self.ending.is_some() {
             return;
         }
         if let PreparedStep::Progress(words) = news {
@@ -152,38 +173,31 @@ impl Lifecycle {
             }
             return;
         }
-        effects.push(Effect::Disarm(limit(id)));
+        effects.push(Effect::Disarm(limit(current.0)));
         if self.step_is_locked() && self.lost_meanwhile() {
             return self.step_over(now, StageState::Down, None, effects);
         }
-        match news {
-            PreparedStep::Skipped => self.step_over(now, StageState::Up, Some("skipped: its condition does not hold".to_owned()), effects),
-            PreparedStep::Done(words) => self.step_over(now, StageState::Up, Some(words), effects),
-            PreparedStep::Failed(code, why) => self.step_failed(now, code, why, effects),
-            PreparedStep::Commands(commands) => {
+        match (current.1, news) {
+            (Task::Weigh(number), PreparedStep::Skipped) => self.begin_item(now, number + 1, effects),
+            (Task::Weigh(number), _) => self.check_item(now, number, effects),
+            (_, PreparedStep::Skipped) => {
+                self.step_over(now, StageState::Up, Some("skipped: its condition does not hold".to_owned()), effects)
+            }
+            (_, PreparedStep::Done(words)) => self.step_over(now, StageState::Up, Some(words), effects),
+            (_, PreparedStep::Failed(code, why)) => self.step_failed(now, code, why, effects),
+            (_, PreparedStep::Commands(commands)) => {
                 self.stepping.commands = commands;
                 self.check_step(now, effects);
             }
-            PreparedStep::Progress(_) => {}
+            (_, PreparedStep::Progress(_)) => {}
         }
     }
 
     fn check_step(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.stepping.commands.is_empty() {
-            self.step_over(now, StageState::Up, Some("nothing to do".to_owned()), effects);
-        } else if self.current_step().is_some_and(|step| step.check.is_some()) {
+        if !self.stepping.commands.is_empty() && self.current_step().is_some_and(|step| step.check.is_some()) {
             self.start_step_task(now, Task::Check, Doing::Checking, effects);
         } else {
-            self.run_step(now, 0, effects);
-        }
-    }
-
-    fn run_step(&mut self, now: Moment, number: usize, effects: &mut Vec<Effect>) {
-        let count = self.stepping.commands.len();
-        if number < count {
-            self.start_step_task(now, Task::Run(number), Doing::Running(number + 1, count), effects);
-        } else {
-            self.step_over(now, StageState::Up, None, effects);
+            self.begin_item(now, 0, effects);
         }
     }
 
@@ -196,7 +210,7 @@ impl Lifecycle {
         }
     }
 
-    /// The command and all of its group are gone.
+    /// The command and its whole group have ended.
     pub(super) fn step_task_over(&mut self, now: Moment, id: StepId, ended: Ended, for_memory: &str, effects: &mut Vec<Effect>) {
         let Some((_, task)) = self.stepping.current.filter(|(current, _)| *current == id) else { return };
         if self.is_stopped_with(ProcessId::Step(id)) {
@@ -209,33 +223,12 @@ impl Lifecycle {
         }
         match task {
             Task::Check if ended == Ended::Code(0) => self.step_over(now, StageState::Up, Some("nothing to do".to_owned()), effects),
-            Task::Check => self.run_step(now, 0, effects),
-            Task::Run(number) if self.is_success(ended) => {
-                self.stepping.failures = 0;
-                self.run_step(now, number + 1, effects);
-            }
+            Task::Check => self.begin_item(now, 0, effects),
+            Task::CheckItem(number) if ended == Ended::Code(0) => self.begin_item(now, number + 1, effects),
+            Task::CheckItem(number) => self.run_item(now, number, effects),
+            Task::Run(number) if self.is_success(ended) => self.begin_item(now, number + 1, effects),
             Task::Run(_) => self.try_again(now, id, ended, for_memory, effects),
-            Task::Queue | Task::Prepare => {}
-        }
-    }
-
-    fn is_success(&self, ended: Ended) -> bool {
-        let listed = |step: &StepPlan| matches!(ended, Ended::Code(code) if step.success_codes.contains(&code));
-        !self.stepping.overdue && (ended == Ended::Code(0) || self.current_step().is_some_and(listed))
-    }
-
-    fn try_again(&mut self, now: Moment, id: StepId, ended: Ended, for_memory: &str, effects: &mut Vec<Effect>) {
-        let Some((retries, pause)) = self.current_step().map(|step| (step.retries, step.retry_delay)) else { return };
-        if self.stepping.failures < retries {
-            self.stepping.failures += 1;
-            self.step_does(now, Doing::Pausing(self.stepping.failures));
-            self.transition(ProcessId::Step(id), RunState::Backoff);
-            effects.push(Effect::Arm(retry(id), pause));
-        } else if self.stepping.overdue {
-            let took = humantime::format_duration(self.step_limit());
-            self.step_failed(now, Exit::MigrationTimeout.code(), format!("ran longer than {took}"), effects);
-        } else {
-            self.step_failed(now, ended.exit_code(), format!("ended with {ended}{for_memory}"), effects);
+            Task::Queue | Task::Prepare | Task::Weigh(_) => {}
         }
     }
 
@@ -248,19 +241,19 @@ impl Lifecycle {
         if self.step_is_locked() && self.lost_meanwhile() {
             self.step_over(now, StageState::Down, None, effects);
         } else {
-            self.run_step(now, number, effects);
+            self.run_item(now, number, effects);
         }
     }
 
-    pub(super) fn step_spawn_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
+    pub(super) fn step_spawn_failed(&mut self, now: Moment, code: u8, why: &str, effects: &mut Vec<Effect>) {
         if self.shutdown.is_some() && !self.stops_one_off() {
             self.step_abandoned(now, effects);
         } else {
-            self.step_failed(now, code, why, effects);
+            self.item_failed(now, code, why, effects);
         }
     }
 
-    /// Ends the start with this code, unless it shall go on all the same.
+    /// Ends the start with this code, unless it continues after a failure.
     pub(super) fn step_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
         if let Some(step) = self.current_step().filter(|step| step.on_failure == OnFailure::Stop) {
             let before = if step.at == StepAt::Up { "" } else { ", so the process was not started" };

@@ -1,4 +1,4 @@
-//! How a run ends: the order of stopping, in one deadline, with every short cut an operator may take.
+//! The shutdown of a run: its order within one deadline, and how further stop requests shorten it.
 
 use super::deadlines::REAP_LIMIT;
 use super::{
@@ -15,7 +15,7 @@ impl Lifecycle {
         self.state(ProcessId::Main).runs()
     }
 
-    /// TERM and INT start the stop, all others are the child's; without a child those that end a process end us.
+    /// TERM and INT begin the stop, all other signals are forwarded; without a child, signals that end a process end the run.
     pub(super) fn signalled(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
         let plan = self.main().map(|main| main.signals.clone()).unwrap_or_default();
         if plan.ignore.contains(&number) {
@@ -58,7 +58,7 @@ impl Lifecycle {
         }
     }
 
-    /// Begins the stop of a process that runs; without one there is nothing to stop but what is left.
+    /// Begins the stop of a running process; without one only leftovers are stopped.
     pub(super) fn leave(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
         if self.shutdown.is_some() {
             return;
@@ -79,7 +79,7 @@ impl Lifecycle {
         }
     }
 
-    /// The second request cuts the drain and is forwarded; the third kills, unless the process shall get that one, too.
+    /// The second request ends the drain and is forwarded; the third kills, unless it is configured to be forwarded, too.
     fn stop_again(&mut self, now: Moment, shutdown: Shutdown, number: i32, effects: &mut Vec<Effect>) {
         let is_last = self.requests.count >= 3;
         let never_kills = self.main().is_some_and(|main| main.signals.never_kills);
@@ -97,7 +97,7 @@ impl Lifecycle {
                 RunState::Stopping(_) => self.kill(id, effects),
                 RunState::Clearing(_) if is_last => self.kill(id, effects),
                 RunState::Clearing(_) => {}
-                // Its lock is being given back: nobody is left to wait for.
+                // Its lock is being released: there is no process to wait for.
                 _ => {
                     self.enter(now, Phase::Failed);
                     self.close(effects);
@@ -110,7 +110,7 @@ impl Lifecycle {
         }
     }
 
-    /// Only an instance that was ready is in anybody's list; TERM while waiting must not wait for Redis.
+    /// Only an instance that was ready has to be withdrawn; TERM during the waits must not wait for Redis.
     fn withdraws(&self) -> bool {
         self.plan.heartbeat.is_some() && self.ever_ready && self.announced != Readiness::Stopped
     }
@@ -148,14 +148,14 @@ impl Lifecycle {
         }
     }
 
-    /// Asks the main child; modules that started after it go before it, for half of the time at most.
+    /// Stops the main child; modules that started after it are stopped first, for half of the time at most.
     pub(super) fn send_stop(&mut self, number: i32, effects: &mut Vec<Effect>) {
         Self::stop_watching(ProcessId::Main, effects);
         if matches!(self.state(ProcessId::Main), RunState::Stopping(_)) {
-            // It is being restarted: from here on the deadline of the shutdown holds.
+            // It is being restarted: from here on the deadline of the shutdown applies.
             Self::end_deadlines(ProcessId::Main, effects);
         }
-        if self.somebody_goes_before_main() {
+        if self.a_module_starts_before_main() {
             self.shut(Shutdown::Preceding(number));
             effects.push(Effect::Arm(Timer::Precedence, self.stop_timeout() / 2));
         } else {
@@ -164,7 +164,7 @@ impl Lifecycle {
         effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
     }
 
-    /// Asks the main child to stop that was to wait for modules, if there is one.
+    /// Sends the stop signal to the main child that waited for modules, if there is one.
     pub(super) fn stop_held_main(&mut self, effects: &mut Vec<Effect>) {
         if let Some(Shutdown::Preceding(number)) = self.shutdown {
             effects.push(Effect::Disarm(Timer::Precedence));
@@ -172,7 +172,7 @@ impl Lifecycle {
         }
     }
 
-    /// Asks the main child, and wakes it should it be stopped: a signal to a stopped process stays pending.
+    /// Sends the stop signal to the main child, and CONT in case it is suspended: a signal to a suspended process stays pending.
     fn stop_main(&mut self, number: i32, effects: &mut Vec<Effect>) {
         self.shut(Shutdown::Stopping(ProcessId::Main));
         self.transition(ProcessId::Main, RunState::Stopping(Then::Rest));
@@ -190,11 +190,11 @@ impl Lifecycle {
         }
     }
 
-    /// From the first KILL on nobody gets more time than the reaping needs.
+    /// After the first KILL only the time for reaping is left.
     pub(super) fn kill(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
         effects.push(Effect::SignalGroup(id, libc::SIGKILL));
         if self.state(id).runs() {
-            // It may have waited for modules to go first.
+            // It may have waited for modules to end first.
             self.transition(id, RunState::Stopping(Then::Rest));
         }
         if id == ProcessId::Main {
@@ -214,7 +214,7 @@ impl Lifecycle {
         }
     }
 
-    /// What is still there after KILL is stuck in the kernel and goes with the container.
+    /// A process that is still there after KILL is stuck in the kernel; the end of the container ends it.
     pub(super) fn reap_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.shutdown {
             Some(Shutdown::Killing(id)) if id.is_one_off() => self.taken_for_dead(now, id, effects),
@@ -223,13 +223,13 @@ impl Lifecycle {
         }
     }
 
-    /// A command did not end after KILL: it goes with the container, and what follows it goes on.
+    /// A command did not end after KILL: the end of the container ends it, and the shutdown continues.
     pub(super) fn taken_for_dead(&mut self, now: Moment, id: ProcessId, effects: &mut Vec<Effect>) {
         self.ended(now, id, Ended::Signal(libc::SIGKILL as u8), effects);
         self.step(now, Event::GroupGone(id), effects);
     }
 
-    /// Nothing is left to supervise: sees off what the processes left behind, within the deadline that already runs.
+    /// All processes have ended: ends their leftovers, within the deadline that already runs.
     pub(super) fn close(&mut self, effects: &mut Vec<Effect>) {
         let before = self.shutdown;
         if matches!(before, Some(Shutdown::Reaping { .. } | Shutdown::Held | Shutdown::Exited)) {
@@ -240,7 +240,7 @@ impl Lifecycle {
         let withdraws = self.withdraws();
         let pends = withdraws || matches!(before, Some(Shutdown::Withdrawing(_)));
         let survivors = match () {
-            () if !self.ever_spawned && !self.some_module_lives() => Survivors::Gone,
+            () if !self.ever_spawned && !self.plan.asks_commands() && !self.some_module_lives() => Survivors::Gone,
             () if kills => Survivors::Killed,
             () => Survivors::Stopping,
         };
@@ -261,7 +261,7 @@ impl Lifecycle {
             }
             Survivors::Stopping => {
                 if !has_deadline {
-                    // A long stop is for the process' own work; what it left behind when it died holds up nobody's restart.
+                    // A long `stop_timeout` is for the process' own work; leftovers of a crash must not delay a restart for so long.
                     effects.push(Effect::Arm(Timer::Grace, self.stop_timeout().min(ProcessPlan::STOP_TIMEOUT)));
                 }
                 effects.push(Effect::SignalSurvivors(libc::SIGTERM));

@@ -1,4 +1,4 @@
-//! The reducer's rules: one run in order, every way out, every signal, and laws on random runs.
+//! The reducer's rules: one run in order, every exit, every signal, and laws on random runs.
 
 mod beating;
 mod first;
@@ -62,7 +62,7 @@ fn process() -> ProcessPlan {
     ProcessPlan { stop_timeout: Duration::from_secs(8), ..ProcessPlan::new(Argv::new(vec![Word::plain("serve")]).unwrap()) }
 }
 
-/// A process and nothing else.
+/// Only a process.
 fn bare() -> Plan {
     let service =
         Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
@@ -95,7 +95,7 @@ fn full() -> Plan {
     }
 }
 
-/// A run with its clock, which moves by a second with every event.
+/// A run with its clock, which advances by a second with every event.
 #[derive(Clone)]
 struct Run {
     lifecycle: Lifecycle,
@@ -113,7 +113,7 @@ impl Run {
         self.lifecycle.apply(self.now, event)
     }
 
-    /// Applies all, and returns what the last one yielded.
+    /// Applies all, and returns the effects of the last one.
     fn all(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
         events.into_iter().map(|event| self.apply(event)).last().unwrap_or_default()
     }
@@ -122,7 +122,7 @@ impl Run {
         self.lifecycle.snapshot().phase
     }
 
-    /// The code and the sentence of the end, once they are decided.
+    /// The exit code and its sentence, once they are decided.
     fn ending(&self) -> (u8, &str) {
         let ending = self.lifecycle.ending().unwrap();
         (ending.code, &ending.sentence)

@@ -14,7 +14,7 @@ use crate::state::check::Check;
 use crate::state::event::Readiness;
 use crate::state::instances::{Instance, Instances};
 
-/// The private words of every failure: no answer to an unauthorized reader may hold them.
+/// The private text of every failure: no response to an unauthorized reader may contain it.
 pub(crate) const PRIVATE: &str = "words of a driver";
 
 fn moment(seconds: u64) -> Moment {
@@ -81,14 +81,14 @@ prop_compose! {
     }
 }
 
-/// The migration that a random snapshot may be in.
+/// The migration of a random snapshot.
 fn migration() -> impl Strategy<Value = Migration> {
     let (queued, holder) = (Migration::Queued { since: moment(40), holder: PRIVATE.to_owned() }, Migration::Holder { since: moment(60) });
     prop::sample::select(vec![Migration::Idle, queued, holder, Migration::Done])
 }
 
 prop_compose! {
-    /// A snapshot and a look at it, 100 seconds after its start.
+    /// A snapshot and its assessment 100 seconds after its start.
     pub(crate) fn snapshot()(
         phase in prop::sample::select([Phase::ALL.to_vec(), vec![Phase::Running; 6]].concat()),
         started in prop::bool::weighted(0.8),

@@ -23,7 +23,7 @@ proptest! {
     }
 
     #[test]
-    fn every_name_is_asked_once((snapshot, look) in snapshot()) {
+    fn every_name_is_queried_once((snapshot, look) in snapshot()) {
         for level in [Level::Live, Level::Started, Level::Ready, Level::Deep] {
             let mut names: Vec<&str> = snapshot.assess(look).items(level).iter().map(|item| item.name).collect();
             let count = names.len();

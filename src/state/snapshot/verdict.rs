@@ -1,4 +1,4 @@
-//! Every verdict that is derived from a snapshot at a look: live, started, ready, deep, and the status as a whole.
+//! The verdicts that are derived from a snapshot at a given time: live, started, ready, deep, and the overall status.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,52 +11,52 @@ use crate::outcome::ErrorKind;
 use crate::state::check::{Check, State};
 use crate::state::event::Preparation;
 
-/// When a snapshot is looked at, and when the thread that feeds it last turned.
+/// The time of an assessment, and the last activity of the thread that runs the checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
-    /// The time of the look.
+    /// The time of the assessment.
     pub now: Moment,
-    /// The last turn of the checks' thread ([`Pulse::last`]).
+    /// The last activity of the checks' thread ([`Pulse::last`]).
     pub beat: Duration,
-    /// Whether that thread hangs and another one in its place did not help ([`Pulse::is_given_up`]).
+    /// Whether that thread hangs and its replacement did not help ([`Pulse::is_given_up`]).
     pub given_up: bool,
     /// Whether the loop that owns the signals is stuck ([`Turns::is_stuck`]).
     pub stuck: bool,
 }
 
 impl Look {
-    /// Looks at `now` with the checks' thread known to be turning.
+    /// An assessment at `now` with an active checks' thread.
     pub const fn fresh(now: Moment) -> Self {
         Self { now, beat: now.mono, given_up: false, stuck: false }
     }
 
-    /// Whether the checks' thread is as this level wants it.
+    /// Whether the checks' thread is active enough for this level.
     ///
-    /// Ready and deep rest on what it found, so that it has to have turned lately: five ticks and five seconds are its limit. For
-    /// live it only has to be worth waiting for: after a freeze it is, and while another one takes its place.
+    /// Ready and deep depend on its results, so it must have been active recently: within five ticks plus five seconds. For live it only
+    /// must not be given up: after a freeze, and while it is being replaced, live still passes.
     fn scheduler_passes(&self, level: Level) -> bool {
         let turned_lately = || self.now.mono.saturating_sub(self.beat) <= Pulse::TICK * 5 + Duration::from_secs(5);
         !self.given_up && (level == Level::Live || turned_lately())
     }
 }
 
-/// How deep a question goes.
+/// The level of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Does portcullis itself turn? (`/livez`)
+    /// Does portcullis itself work? (`/livez`)
     Live,
-    /// Is the start through? (`/startupz`)
+    /// Is the start complete? (`/startupz`)
     Started,
-    /// May traffic come? (`/readyz`, the heartbeat)
+    /// Does it accept traffic? (`/readyz`, the heartbeat)
     Ready,
     /// Is everything that counts up? (`/healthz`)
     Deep,
 }
 
-/// One line of an answer.
+/// One line of a response.
 #[derive(Clone, Debug)]
 pub struct Item<'a> {
-    /// What is judged.
+    /// Its name.
     pub name: &'a str,
     /// Whether it passes.
     pub passes: bool,
@@ -66,25 +66,25 @@ pub struct Item<'a> {
     pub check: Option<&'a Check>,
 }
 
-/// A check as a look finds it: after thresholds and staleness.
+/// The assessment of a check, after thresholds and staleness.
 #[derive(Clone, Copy, Debug)]
 pub struct Assessed<'a> {
     /// The check with its records.
     pub check: &'a Check,
-    /// What it is now.
+    /// Its current state.
     pub state: State,
     /// Why it is not simply up.
     pub kind: ErrorKind,
-    /// Whether it counts for the status; every document lists those that do.
+    /// Whether it counts for the status; every view lists those that do.
     pub counts: bool,
 }
 
-/// A snapshot at a look, with every check judged once. The views write it and decide nothing.
+/// The assessment of a snapshot: every check is assessed once. The views only write it.
 #[derive(Clone, Debug)]
 pub struct Assessment<'a> {
-    /// What is looked at.
+    /// The snapshot.
     pub snapshot: &'a Snapshot,
-    /// The circumstances of the look.
+    /// Time and pulse of the assessment.
     pub look: Look,
     /// Every check in the order of the snapshot.
     pub checks: Vec<Assessed<'a>>,
@@ -101,7 +101,7 @@ impl<'a> Assessment<'a> {
         self.checks.iter().filter(|Assessed { check, .. }| check.module == Some(module.id) || check.name == module.name)
     }
 
-    /// Every line that a question of this level asks for.
+    /// All lines of a health check at this level.
     ///
     /// Ready contains live, and deep contains ready, so that neither can hold without the other.
     pub fn items(&self, level: Level) -> Vec<Item<'a>> {
@@ -121,7 +121,7 @@ impl<'a> Assessment<'a> {
         let of_all = |counts_for: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
             self.checks.iter().filter(move |check| counts_for(check)).map(move |check| of(check, passes(check.state)))
         };
-        // Unknown does not kill, but it is not well.
+        // Unknown is no reason to kill, but not up either.
         let passes = if level == Level::Deep { State::passes } else { |state| state != State::Down };
         items.extend(of_all(|one| one.check.affects.liveness(), passes));
         if level == Level::Live {
@@ -142,8 +142,8 @@ impl<'a> Assessment<'a> {
         items
     }
 
-    /// What a flat answer names: the configured dependencies that count, and whatever else keeps the status from being UP. Who reads
-    /// such an answer knows the dependencies; modules, the process, a report and the run itself join them when they fail.
+    /// The items of a flat response: the configured dependencies that count, and everything else that prevents the status UP. Readers of
+    /// such a response know the dependencies; modules, the process, a report and the run itself are added when they fail.
     pub fn named(&self) -> Vec<Item<'a>> {
         let of = |one: &Assessed<'a>| Item { name: &one.check.name, passes: one.state.passes(), kind: one.kind, check: Some(one.check) };
         let of_checks = |dependencies: bool| self.counted().filter(move |one| one.check.is_dependency() == dependencies).map(of);
@@ -158,7 +158,7 @@ impl<'a> Assessment<'a> {
         self.items(level).iter().all(|item| item.passes)
     }
 
-    /// The status as a whole: the phase decides until the process runs, then what counts does.
+    /// The overall status: until the process runs, that of the phase, then that of the items that count.
     pub fn status(&self) -> Status {
         let snapshot = self.snapshot;
         match snapshot.phase {
@@ -174,7 +174,7 @@ impl<'a> Assessment<'a> {
 }
 
 impl Snapshot {
-    /// Judges every check at this look.
+    /// Assesses every check at this time.
     pub fn assess(&self, look: Look) -> Assessment<'_> {
         let judged = |check| {
             let (state, kind) = Check::effective(check, look.now);
@@ -188,13 +188,13 @@ impl Snapshot {
         self.assess(look).passes(level)
     }
 
-    /// The status as a whole.
+    /// The overall status.
     pub fn overall(&self, look: Look) -> Status {
         self.assess(look).status()
     }
 
-    /// What the heartbeat itself tells: all but whether it is written. A beat that told of its own absence would keep what it mends:
-    /// the record would say "not ready" until the beat after the one that made it so.
+    /// The snapshot that the heartbeat publishes: without the check of the heartbeat itself. Otherwise a heartbeat that is written again
+    /// would still report its own absence, and the record would say "not ready" until the next one.
     pub fn as_published(&self) -> Cow<'_, Self> {
         if self.check(HEARTBEAT).is_none() {
             return Cow::Borrowed(self);
@@ -204,7 +204,7 @@ impl Snapshot {
         Cow::Owned(copy)
     }
 
-    /// The part of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.
+    /// The role of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.
     pub fn migration_role(&self) -> Option<&'static str> {
         match (&self.migration, self.migration_lock.preparing) {
             (Migration::Idle, _) => None,
@@ -216,7 +216,7 @@ impl Snapshot {
         }
     }
 
-    /// The start of the service itself, without that of its modules.
+    /// The start of the service itself, without its modules.
     pub fn base_start(&self) -> StageState {
         let steps = || self.stages.iter().filter(|stage| stage.counts && !stage.name.starts_with("module:")).map(|stage| stage.step);
         match () {
@@ -226,8 +226,8 @@ impl Snapshot {
         }
     }
 
-    /// The start as a whole over the steps that count, as Koupleless sums it up: any unknown before any down, but for a start of the
-    /// service itself that has failed.
+    /// The overall status of the start, from the stages that count, as in Koupleless: unknown has priority over down, except for a failed
+    /// start of the service itself.
     pub fn startup(&self) -> StageState {
         let counted = || self.stages.iter().filter(|stage| stage.counts).map(|stage| stage.step);
         match () {
@@ -238,12 +238,12 @@ impl Snapshot {
         }
     }
 
-    /// The step of the start of this name.
+    /// The stage of the start with this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    /// The step that is this module's start; none while nobody has asked for it.
+    /// The stage of this module's start; none until the start is requested.
     pub fn start_of(&self, module: &Module) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name))
     }

@@ -1,4 +1,4 @@
-//! Keeps the subsystems of one thread at work: what panics is started again, and what it held or promised is given up first.
+//! Restarts panicked subsystems of one thread, after releasing what they held or promised.
 
 use tracing::error;
 
@@ -8,7 +8,7 @@ use crate::heartbeat::{self, HeartbeatContext};
 use crate::mailbox::{Mailbox, Term};
 use crate::state::event::{Event, LockNews, Readiness};
 
-/// Works until the end of the term at most: a thread that was replaced and turns again does no further work.
+/// Runs at most until the end of the term: a replaced thread that becomes active again does no further work.
 pub(super) async fn during(term: Term, work: impl Future<Output = ()>) {
     tokio::select! {
         biased;
@@ -17,7 +17,7 @@ pub(super) async fn during(term: Term, work: impl Future<Output = ()>) {
     }
 }
 
-/// Runs a subsystem until it ends of its own accord; after a panic it is started again.
+/// Runs a subsystem until it ends by itself; after a panic it is restarted.
 pub(super) async fn keep<F: Future<Output = ()> + Send + 'static>(name: &'static str, term: Term, start: impl Fn() -> F) {
     let mut pause = FIRST_PAUSE;
     while let Err(fault) = tokio::spawn(during(term.clone(), start())).await {
@@ -27,7 +27,7 @@ pub(super) async fn keep<F: Future<Output = ()> + Send + 'static>(name: &'static
     }
 }
 
-/// As [`keep`]; what others read of this instance is taken back first, it is back within a beat, and a stop ends the pause.
+/// Like [`keep`] for the heartbeat: the published readiness is withdrawn first, it is back within one heartbeat, and a stop ends the pause.
 pub(super) async fn keep_heartbeat(start: fn(HeartbeatContext) -> Work, mut context: HeartbeatContext, term: Term) {
     let mut pause = FIRST_PAUSE;
     while let Err(fault) = tokio::spawn(during(term.clone(), start(context.clone()))).await {
@@ -51,7 +51,7 @@ pub(super) async fn keep_heartbeat(start: fn(HeartbeatContext) -> Work, mut cont
     }
 }
 
-/// The lock's keeper cannot be started again in the middle: its connection, and so the lock, went with it.
+/// The lock's keeper cannot be restarted in the middle: its connection, and so the lock, is lost.
 pub(super) async fn keep_lock(keeper: Work, mailbox: Mailbox) {
     if let Err(fault) = tokio::spawn(keeper).await {
         error!("the keeper of the migration lock failed ({})", describe(&fault));

@@ -1,4 +1,4 @@
-//! The thread of the health endpoint, which serves again and again should it fail.
+//! The thread of the health endpoint, which is restarted if it fails.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use crate::published::Published;
 use crate::server::{Controller, Listeners};
 use crate::sys;
 
-/// Serves the health endpoint on a thread of its own, again and again should it fail.
+/// Serves the health endpoint on a separate thread, and restarts it if it fails.
 pub fn serve(
     listeners: Listeners,
     plan: Arc<HealthPlan>,

@@ -1,4 +1,4 @@
-//! Threads that hang, and those that take their place.
+//! Threads that hang, and their replacements.
 
 use super::*;
 use crate::outcome::Outcome;
@@ -75,7 +75,7 @@ fn eventually(holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn another_thread_takes_the_place_of_one_that_hangs_and_whose_late_results_are_ignored() {
+fn a_hanging_thread_is_replaced_and_its_late_results_are_ignored() {
     static GATE: Gate = Gate::closed();
     static BEGUN: AtomicUsize = AtomicUsize::new(0);
     let subsystems = Subsystems {

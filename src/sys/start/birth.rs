@@ -1,4 +1,4 @@
-//! The birth of a process, told across threads: its pid as soon as there is one, or that there is none.
+//! Reports across threads that a process was created: its pid, or that there is none.
 
 use std::ffi::c_int;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 const FUTEX_WAIT: c_int = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
 const FUTEX_WAKE: c_int = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
 
-/// The pid of a process that is being started, known from its first instruction on: before it does anything that may hang.
+/// The pid of a process that is being started, known from its first instruction on, before anything can hang.
 #[derive(Debug, Default)]
 pub struct Birth(AtomicI32);
 
@@ -29,21 +29,21 @@ impl Birth {
         }
     }
 
-    /// Its pid, as far as there is one.
+    /// Its pid, if there is one.
     pub fn pid(&self) -> Option<i32> {
         Some(self.0.load(Ordering::Acquire)).filter(|pid| *pid > 0)
     }
 
-    /// Tells a pid, or an errno below 0, unless one was told before; async-signal-safe.
+    /// Sets a pid, or a negative errno, unless one was set before; async-signal-safe.
     pub(super) fn report(&self, what: i32) {
         if self.0.compare_exchange(0, what, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            // SAFETY: futex(2) wakes whoever waits at this address; it reads nothing.
+            // SAFETY: futex(2) wakes the waiters at this address; it reads nothing.
             unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), FUTEX_WAKE, i32::MAX) };
         }
     }
 }
 
-/// Tells that nothing was made, however it came to that.
+/// Sets that no process was created.
 pub(super) struct OrNone<'b>(pub(super) &'b Birth);
 
 impl Drop for OrNone<'_> {

@@ -1,17 +1,17 @@
-//! The child's life between clone and exec, on its parent's memory: system calls that are safe there, and nothing else.
+//! The child between clone and exec, on its parent's memory: only system calls that are safe there.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use super::{Birth, Recipe, SpawnStep};
 use crate::sys::{clean_dispositions, set_mask};
 
-/// What reads a script that does not say so itself, as `execvp(3)` of glibc and every shell has it; musl's has not.
+/// The interpreter of a script without `#!`, as in glibc's `execvp(3)` and every shell; musl's has none.
 const SHELL: &CStr = c"/bin/sh";
 
-/// Where the script stands among the words for the shell.
+/// The index of the script in the arguments for the shell.
 const SCRIPT: usize = 1;
 
-/// What the child is to do.
+/// The task of the child.
 pub(super) struct Launch<'a> {
     recipe: &'a Recipe,
     pointers: Pointers,
@@ -20,7 +20,7 @@ pub(super) struct Launch<'a> {
 }
 
 impl<'a> Launch<'a> {
-    /// What this recipe needs, made ready; failures go to the pipe `report`.
+    /// Prepares this recipe; failures go to the pipe `report`.
     pub(super) fn new(recipe: &'a Recipe, report: c_int, birth: &'a Birth) -> Self {
         Self { recipe, pointers: Pointers::new(recipe), report, birth }
     }
@@ -30,7 +30,7 @@ impl<'a> Launch<'a> {
 struct Pointers {
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
-    /// The command line that has a shell read the file whose path the child puts at [`SCRIPT`].
+    /// The command line of a shell for the file whose path the child puts at [`SCRIPT`].
     shell: Vec<*const c_char>,
     /// The entry that the child writes its own pid into; `env` points to it.
     listen_pid: Vec<u8>,
@@ -54,10 +54,10 @@ impl Pointers {
     }
 }
 
-/// The child's life until exec, on the memory of the parent. It uses system calls and memory prepared before, allocates nothing,
-/// takes no lock and never returns.
+/// The code of the child until exec, on the memory of the parent. It uses system calls and prepared memory, allocates nothing, takes no
+/// lock and never returns.
 pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
-    // SAFETY: `start` hands in its launch, which nobody else uses while the child lives.
+    // SAFETY: `start` passes its launch, which no other code uses while the child lives.
     let Launch { recipe, pointers, report, birth } = unsafe { &mut *launch.cast::<Launch>() };
     let mut report = *report;
     let fail = |report: c_int, step: SpawnStep| -> ! {
@@ -73,13 +73,13 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
     // and ids change this process alone; libc's wrappers would try to change all threads of a process that has only this one.
     unsafe {
         let pid = libc::getpid();
-        // Before its pid is told, so that whoever knows it can reach the group.
+        // Before its pid is reported, so that the group can be signalled as soon as the pid is known.
         libc::setpgid(0, 0);
         birth.report(pid);
         for withheld in &recipe.withheld {
             libc::fcntl(*withheld, libc::F_SETFD, libc::FD_CLOEXEC);
         }
-        // Nothing that is passed may land on the pipe that tells what failed.
+        // No passed descriptor may overwrite the pipe that reports failures.
         let above = recipe.pass.iter().map(|(_, theirs)| *theirs).max().unwrap_or(0);
         let moved = libc::fcntl(report, libc::F_DUPFD_CLOEXEC, above + 1);
         if moved >= 0 {
@@ -104,7 +104,7 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
         if let Some(mask) = recipe.umask {
             libc::umask(mask as libc::mode_t);
         }
-        // A directory that root may not enter (NFS squashes root) may well be the user's: then it is tried as that user, as runc does.
+        // The user may be able to enter a directory that root cannot (NFS with root_squash): then it is tried as that user, as runc does.
         let mut enter = None;
         if let Some(directory) = &recipe.directory
             && libc::chdir(directory.as_ptr()) != 0
@@ -162,7 +162,7 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
 /// Whether the beginning of this file is text without a first line that names an interpreter; async-signal-safe.
 fn is_text(path: &CStr) -> bool {
     let mut head = [0_u8; 1024];
-    // SAFETY: system calls on a live path and a live buffer of the size that is given. Opened so, no file waits for anybody.
+    // SAFETY: system calls on a live path and a live buffer of the size that is given. Opened in this way, no file blocks.
     let count = unsafe {
         let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK);
         let count = libc::read(file, head.as_mut_ptr().cast(), head.len());
@@ -173,7 +173,7 @@ fn is_text(path: &CStr) -> bool {
     !head.is_empty() && !head.starts_with(b"#!") && !head.contains(&0)
 }
 
-/// Writes the pid and a NUL behind `LISTEN_PID=`; leading zeros would make readers take it for an octal number.
+/// Writes the pid and a NUL after `LISTEN_PID=`, without leading zeros, which readers would treat as an octal number.
 fn write_pid(entry: &mut [u8], pid: i32) {
     let digits = (1..10).take_while(|power| pid / 10_i32.pow(*power) > 0).count() + 1;
     for (place, byte) in entry.iter_mut().skip(c"LISTEN_PID=".count_bytes()).enumerate() {

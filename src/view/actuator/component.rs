@@ -21,12 +21,12 @@ pub(in crate::view) struct Component<'a> {
     pub(super) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     components: Option<Parts<'a>>,
-    /// For authorized readers, but for the parts in the syntax of version 2.
+    /// For authorized readers, except for the parts in the syntax of version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Details<'a>>,
 }
 
-/// Sorted by name, as Spring's `TreeMap` has them.
+/// Sorted by name, as in Spring's `TreeMap`.
 pub(super) type Parts<'a> = BTreeMap<Cow<'a, str>, Component<'a>>;
 
 /// How a composite is written.
@@ -54,7 +54,7 @@ pub(super) struct CheckDetails<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
-    /// Spring's default order would drop a warning without a word, so degraded is a detail of UP.
+    /// Spring's default order would silently drop a warning, so degraded is a detail of UP.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     degraded: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub(super) struct CheckDetails<'a> {
     report: Option<Report<'a>>,
 }
 
-// A file system, in bytes, as Spring's `diskSpace` tells of it. Not a doc comment, which would become that of the whole component.
+// A file system, in bytes, like Spring's `diskSpace`. Not a doc comment, which would become that of the whole component.
 #[derive(Serialize, JsonSchema)]
 struct DiskSpace {
     total: u64,
@@ -110,7 +110,7 @@ impl<'a> Component<'a> {
         }
     }
 
-    /// The component at the end of a path; none when there is none.
+    /// The component at the end of a path; none if there is none.
     pub(super) fn descend(self, path: &[&str]) -> Option<Self> {
         let [name, rest @ ..] = path else { return Some(self) };
         let (Self { components: Some(mut parts), .. } | Self { details: Some(Details::Parts(mut parts)), .. }) = self else { return None };
@@ -118,7 +118,7 @@ impl<'a> Component<'a> {
     }
 }
 
-/// The status of a probe's group: a process that does not take traffic is OUT_OF_SERVICE, not broken.
+/// The status of a probe's group: a process that does not accept traffic is OUT_OF_SERVICE, not DOWN.
 pub(super) const fn state(level: Level, holds: bool) -> &'static str {
     match (level, holds) {
         (_, true) => "UP",
@@ -151,7 +151,7 @@ pub(super) fn of_check<'a>(assessed: &Assessed<'a>, authorized: bool) -> Compone
     Component { details, ..Component::leaf(word(state)) }
 }
 
-/// What Spring calls a state.
+/// The state in Spring's terms.
 pub(super) const fn word(state: State) -> &'static str {
     match state {
         State::Up | State::Degraded => "UP",
@@ -160,7 +160,7 @@ pub(super) const fn word(state: State) -> &'static str {
     }
 }
 
-/// What Spring calls a step of the start.
+/// The state of a stage in Spring's terms.
 pub(super) const fn step_word(step: StageState) -> &'static str {
     match step {
         StageState::Up => "UP",

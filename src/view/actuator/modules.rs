@@ -1,4 +1,4 @@
-//! Koupleless' modules in Actuator's health: how they run, how their starts went, and each under its own path.
+//! Koupleless' modules in Actuator's health: their running state, their starts, and each under its own path.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use crate::state::check::State;
 use crate::state::snapshot::{Assessed, Assessment, Module, ModuleState, Snapshot, StageState};
 use crate::view::words;
 
-/// What stands for the process of a module among its checks: Spring's `ping`, which says that it answers at all.
+/// The name of a module's process among its checks: Spring's `ping`.
 const PROCESS: &str = "ping";
 
-/// The names of the two components, as the document has them and as upstream has them since.
+/// The names of the two components, in the document and currently upstream.
 pub(super) const fn names(wanted: ComponentNames) -> [&'static str; 2] {
     match wanted {
         ComponentNames::Document => ["arkBizAggregate", "masterBizStartUp"],
@@ -19,7 +19,7 @@ pub(super) const fn names(wanted: ComponentNames) -> [&'static str; 2] {
     }
 }
 
-/// `arkBizAggregate`: the modules whose start is through, each with its checks; of those that count, DOWN before UNKNOWN before UP.
+/// `arkBizAggregate`: the modules that have started, each with its checks; of those that count, DOWN before UNKNOWN before UP.
 pub(super) fn running<'a>(assessment: &Assessment<'a>, authorized: bool) -> Component<'a> {
     let snapshot = assessment.snapshot;
     let is_there = |module: &&Module| {
@@ -37,25 +37,25 @@ pub(super) fn running<'a>(assessment: &Assessment<'a>, authorized: bool) -> Comp
     Component::composite(status, parts.collect(), Syntax::V2)
 }
 
-/// `masterBizStartUp`: how the starts went, of the service itself and of each module that somebody has asked for.
+/// `masterBizStartUp`: the starts of the service itself and of each requested module.
 pub(super) fn start<'a>(snapshot: &'a Snapshot) -> Component<'a> {
     let started = snapshot.modules.iter().filter_map(|module| Some((module, snapshot.start_of(module)?)));
     let mut parts: Parts<'a> =
         started.map(|(module, stage)| (full_name(&module.name, &module.version), Component::leaf(step_word(stage.step)))).collect();
     let (service, version) = (&snapshot.service, snapshot.service.version.as_deref().unwrap_or_default());
     let base = full_name(&service.name, version);
-    // A module may be named as the service is.
+    // A module may have the same name as the service.
     let base = if parts.contains_key(&base) { full_name("main", version) } else { base };
     parts.insert(base, Component::leaf(step_word(snapshot.base_start())));
     Component::composite(step_word(snapshot.startup()), parts, Syntax::V2)
 }
 
-/// `name:version`; the name alone where nobody says a version.
+/// `name:version`; only the name without a version.
 fn full_name<'a>(name: &'a str, version: &str) -> Cow<'a, str> {
     if version.is_empty() { name.into() } else { format!("{name}:{version}").into() }
 }
 
-/// What is asked of a module, by its names within it.
+/// The checks of a module, by their names within it.
 fn checks<'a>(assessment: &Assessment<'a>, module: &'a Module, authorized: bool) -> Parts<'a> {
     let within = |name: &'a str| name.strip_prefix(&*module.name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(PROCESS);
     assessment.checks_of(module).map(|assessed| (within(&assessed.check.name).into(), of_check(assessed, authorized))).collect()
@@ -70,8 +70,7 @@ fn worst<'b, 'a: 'b>(checks: impl Iterator<Item = &'b Assessed<'a>>) -> State {
     checks.map(|assessed| assessed.state).max_by_key(rank).unwrap_or(State::Up)
 }
 
-/// The module whose pages are at this path, as its own Actuator would tell of it: `/{web_path}/actuator/health`. Koupleless' document
-/// names `/info` for the same.
+/// The module with this web path, like its own Actuator: `/{web_path}/actuator/health`. Koupleless' document uses `/info` for the same.
 pub(super) fn own<'a>(assessment: &Assessment<'a>, web_path: &[&str], authorized: bool, syntax: Syntax) -> Option<Component<'a>> {
     let is_meant = |module: &&Module| {
         let path = module.web_path.trim_matches('/');
@@ -81,7 +80,7 @@ pub(super) fn own<'a>(assessment: &Assessment<'a>, web_path: &[&str], authorized
     Some(Component::composite(status(assessment, module), checks(assessment, module, authorized), syntax))
 }
 
-/// All modules by name, with their states: what stands at `/actuator/health/modules`.
+/// All modules by name, with their states: `/actuator/health/modules`.
 pub(super) fn all<'a>(assessment: &Assessment<'a>, authorized: bool, syntax: Syntax) -> Component<'a> {
     let all = &assessment.snapshot.modules;
     let counted = all.iter().filter(|module| module.counts);
@@ -96,11 +95,11 @@ pub(super) fn all<'a>(assessment: &Assessment<'a>, authorized: bool, syntax: Syn
     Component::composite(status, parts.collect(), syntax)
 }
 
-/// Where a module stands, and while it runs the worst of its checks.
+/// The state of a module, and while it runs the worst of its checks.
 fn status(assessment: &Assessment<'_>, module: &Module) -> &'static str {
     match module.state {
         ModuleState::Activated => word(worst(assessment.checks_of(module))),
-        // What was stopped on purpose is not broken.
+        // A module that was stopped intentionally is not broken.
         ModuleState::Stopping | ModuleState::Deactivated => "OUT_OF_SERVICE",
         state => step_word(state.step()),
     }

@@ -1,4 +1,4 @@
-//! dify-status' report on the endpoints of one check: its vocabulary and its sums, without its guesses.
+//! The report on the endpoints of one check in the form of dify-status: its vocabulary and its sums.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,12 @@ use crate::outcome::{Detail, EndpointResult, ErrorKind, Failure};
 use crate::state::check::Record;
 use crate::view::time;
 
-/// The report on a run that asked several endpoints: one API an endpoint, of the clients that the run names, else of one, which is the
-/// check.
+/// The report on a run with several endpoints: one API per endpoint, of the clients of the run, else of one client, which is the check.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DifyReport")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report<'a> {
-    /// Counted over clients, not over APIs: of one client that is not normal, none is. Left out where all are.
+    /// Counted over clients, not over APIs: a client that is not normal counts as failed. Omitted if all are normal.
     #[serde(skip_serializing_if = "Option::is_none")]
     overall_status: Option<&'static str>,
     total_apis: usize,
@@ -106,7 +105,7 @@ impl<'a> ClientReport<'a> {
     }
 }
 
-/// The worse of what two clients of one name yielded, by dify-status' order.
+/// The worse result of two clients with one name, in dify-status' order.
 fn worse(one: &'static str, other: &'static str) -> &'static str {
     const WORST_FIRST: [&str; 5] = ["server_error", "client_error", "not_configured", "normal", "skipped"];
     WORST_FIRST.into_iter().find(|word| [one, other].contains(word)).unwrap_or(one)
@@ -131,7 +130,7 @@ impl<'a> Api<'a> {
     }
 }
 
-/// dify-status' word for what an endpoint yielded.
+/// The result of an endpoint in dify-status' vocabulary.
 fn code(part: &EndpointResult) -> &'static str {
     let Err(Failure { kind, detail, .. }) = &part.result else { return "normal" };
     match (kind, part.status) {
@@ -204,7 +203,7 @@ mod tests {
         assert!(well.overall_status.is_none() && well.client_summary["dify"] == "normal");
     }
 
-    /// A run over clients, each with its number and what its APIs yielded: `o` well, `s` skipped, `n` not configured, `e` failed.
+    /// A run over clients, each with its number and the results of its APIs: `o` ok, `s` skipped, `n` not configured, `e` failed.
     fn of_clients(clients: &[(&'static str, usize, &str)]) -> Record {
         let because = |detail| Err(Failure::new(ErrorKind::Missing, "").because(detail));
         let result = |letter| match letter {
@@ -228,7 +227,7 @@ mod tests {
             (vec![("A", 0, "ooss"), ("B", 0, "n")], Some("server_error"), "A=client_error B=not_configured"),
             (vec![("A", 0, "ss"), ("B", 0, "o")], Some("client_error"), "A=skipped B=normal"),
             (vec![("A", 0, "nns")], Some("server_error"), "A=server_error"),
-            // Two keys of one client: the worse one stands in the summary, and each has a report.
+            // Two keys of one client: the worse one is in the summary, and each has a report.
             (vec![("A", 0, "o"), ("A", 1, "oe"), ("A", 2, "o")], Some("client_error"), "A=client_error"),
             (vec![("A", 0, "o"), ("A", 1, "e")], Some("client_error"), "A=server_error"),
             (vec![("A", 0, "o"), ("A", 1, "n")], Some("client_error"), "A=not_configured"),

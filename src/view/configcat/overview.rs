@@ -1,4 +1,4 @@
-//! What `/status?verbose` tells beyond the checks: as much as the page shows.
+//! The data of `/status?verbose` besides the checks: as much as the page shows.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(super) struct Overview<'a> {
     modules: Vec<ModuleLine<'a>>,
     instances: Option<InstancesPart<'a>>,
     service: &'a str,
-    /// The application's; none where the configuration says none.
+    /// The version of the application; none if not configured.
     version: Option<&'a str>,
     /// The version of portcullis.
     build: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct Overview<'a> {
     private: Option<Own<'a>>,
 }
 
-/// Who this is: for authorized readers.
+/// The instance: for authorized readers.
 #[derive(Serialize, JsonSchema)]
 struct Own<'a> {
     instance: &'a str,
@@ -40,7 +40,7 @@ struct Own<'a> {
     says: Option<&'a str>,
 }
 
-/// One step of the start; times in seconds since the run began.
+/// One stage of the start; times in seconds since the run began.
 #[derive(Serialize, JsonSchema)]
 struct StageLine<'a> {
     name: &'a str,
@@ -48,9 +48,12 @@ struct StageLine<'a> {
     counts: bool,
     began_s: Option<f64>,
     ended_s: Option<f64>,
+    /// What is to be said of how it ended: for those with authorized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
 }
 
-/// The restart that a check asks for, or that the last one came from.
+/// The restart that a check requested, pending or last.
 #[derive(Serialize, JsonSchema)]
 struct RestartLine<'a> {
     check: &'a str,
@@ -78,7 +81,7 @@ struct ModuleLine<'a> {
     private: Option<ModuleDetails<'a>>,
 }
 
-/// A module's process and what went wrong: for authorized readers.
+/// A module's process and its failure: for authorized readers.
 #[derive(Serialize, JsonSchema)]
 struct ModuleDetails<'a> {
     pid: Option<i32>,
@@ -86,7 +89,7 @@ struct ModuleDetails<'a> {
     trouble: Option<&'a str>,
 }
 
-/// How many instances there are for everybody, who they are for authorized readers.
+/// The number of instances for all readers, their names for authorized readers.
 #[derive(Serialize, JsonSchema)]
 struct InstancesPart<'a> {
     ready: u64,
@@ -113,7 +116,7 @@ impl<'a> Overview<'a> {
     pub(super) fn new(assessment: &Assessment<'a>, authorized: bool) -> Self {
         let Assessment { snapshot, look, .. } = *assessment;
         let seconds = |at: Option<Moment>| at.map(|at| at.since(snapshot.started_at).as_secs_f64());
-        let stage = |Stage { name, step, counts, began, ended, .. }: &'a Stage| StageLine {
+        let stage = |Stage { name, step, counts, began, ended, note }: &'a Stage| StageLine {
             name,
             state: match step {
                 StageState::Up => "up",
@@ -123,6 +126,7 @@ impl<'a> Overview<'a> {
             counts: *counts,
             began_s: seconds(*began),
             ended_s: seconds(*ended),
+            note: note.as_deref().filter(|note| authorized && !note.is_empty()),
         };
         let heartbeat = &snapshot.heartbeat;
         let service = &snapshot.service;

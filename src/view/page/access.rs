@@ -1,12 +1,12 @@
-//! What the page says where details are hidden, with the form that shows them to who has the token.
+//! The part of the page about hidden details, with the form for the token.
 
 use crate::view::DetailAccess;
 
-/// Where the form sends the token: beside the page, whatever stands before it in the address.
+/// The target of the form: relative to the page.
 pub(super) const ACTION: &str = "token";
 
-/// How to see the details, or to hide them again. A page that loads itself again would take the token away while it is typed: `holds`
-/// says that it does not.
+/// How to see the details, or to hide them again. `holds` means that the page does not reload, which would clear the token while it is
+/// typed.
 pub(super) fn notice(html: &mut String, authorized: bool, access: DetailAccess, holds: bool) {
     if authorized {
         if access == DetailAccess::Token {
@@ -25,7 +25,7 @@ pub(super) fn notice(html: &mut String, authorized: bool, access: DetailAccess, 
             "<code>portcullis status</code> in the container shows them to root and to portcullis' own user; with a <code>token</code> in \
              [health] they can be seen here</p>"
         }
-        (DetailAccess::Never, _) => "The configuration shows them to nobody: <code>details = \"never\"</code> in [health]</p>",
+        (DetailAccess::Never, _) => "The configuration shows them to no one: <code>details = \"never\"</code> in [health]</p>",
     });
     if access == DetailAccess::Token && holds {
         form(html, "Show details", "password");

@@ -10,7 +10,7 @@ use crate::state::snapshot::{Assessed, Look};
 use crate::view::summary::{self, bucket, last_try, mark};
 use crate::view::time;
 
-/// Appends the whole of it; `late`: the checks do not run any more, so that whatever it found is old.
+/// Appends the check; `late`: the checks no longer run, so its data is old.
 pub(super) fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, authorized: bool, late: bool) {
     let Assessed { check, state, counts, kind: why } = *assessed;
     let (class, mark) = (state.word(), mark(state));
@@ -30,14 +30,14 @@ pub(super) fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, auth
         let _ = write!(html, ", {} failures in a row", check.failures);
     }
     html.push_str(if counts { "</p>" } else { ", not counted for health</p>" });
-    // What is told by events has no runs whose absence would mean anything.
+    // A check that is set by events has no runs that could be missing.
     if check.stale_after.is_some() {
         strip(html, &check.history, look.now, bucket);
     }
     html.push_str("</article>");
 }
 
-/// The last half hour twice: thirty buckets of a minute, and fifteen of two for a finger. The style shows one of them.
+/// The last half hour twice: thirty buckets of one minute, and fifteen of two for touch screens. The style shows one of them.
 pub(super) fn strip(html: &mut String, history: &History, now: Moment, words: fn(Bucket) -> (char, String)) {
     html.push_str("<div class=\"history\">");
     for (size, each) in [("fine", 2), ("coarse", 4)] {

@@ -1,4 +1,4 @@
-//! The processes on the page: the main one and the modules, each with its ends as a strip where it had some.
+//! The processes on the page: the main one and the modules, each with a strip of its ends, if any.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::escape;
 use crate::state::snapshot::{Child, Look, Snapshot};
 use crate::view::summary::{self, ends, has_ended, mark};
 
-/// Appends the modules; nothing without any.
+/// Appends the modules, if any.
 pub(super) fn modules(html: &mut String, snapshot: &Snapshot, look: Look, authorized: bool) {
     if snapshot.modules.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! The verdict in words: what the replica does right now, and what is away or wrong, by name.
+//! The headline: what the replica does right now, and what is down or wrong, by name.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use crate::state::check::State;
 use crate::state::snapshot::{APP, Assessment, HealingStage, Level, Migration, Phase, Shutdown, Snapshot, Stage, StageState, Status};
 use crate::view::time;
 
-/// Names that a headline lists; more of them are counted.
+/// The maximum number of names in a headline; further ones are counted.
 const MOST_NAMES: usize = 3;
 
-/// How much of a reason for getting up it is.
+/// The urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::view) enum Tone {
-    /// Traffic may come, and nothing is away.
+    /// It accepts traffic, and nothing is down.
     Up,
-    /// Traffic may come, and something is away.
+    /// It accepts traffic, and something is down.
     Degraded,
-    /// Traffic may not come.
+    /// It does not accept traffic.
     Down,
     /// Not yet.
     Starting,
-    /// Not any more, on purpose.
+    /// Intentionally no longer.
     Shutdown,
 }
 
@@ -37,7 +37,7 @@ impl Tone {
         }
     }
 
-    /// The word for the page's style.
+    /// The class in the page's style.
     pub(in crate::view) const fn class(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -55,7 +55,7 @@ pub(in crate::view) struct Headline {
     pub(in crate::view) tone: Tone,
     /// `SERVING`.
     pub(in crate::view) word: &'static str,
-    /// `, degraded: redis`; empty where there is nothing to add.
+    /// `, degraded: redis`; empty if there is nothing to add.
     pub(in crate::view) rest: String,
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for Headline {
     }
 }
 
-/// What to say first. Who else migrates is a detail.
+/// The headline. The name of another migrating replica is a detail.
 pub(in crate::view) fn headline(assessment: &Assessment<'_>, authorized: bool) -> Headline {
     let snapshot = assessment.snapshot;
     let of = |tone, word, rest: String| Headline { tone, word, rest };
@@ -99,7 +99,7 @@ pub(in crate::view) fn headline(assessment: &Assessment<'_>, authorized: bool) -
     }
 }
 
-/// What counts and is away, and what has yet to come up, by name.
+/// The names of what counts and is down, and of what is still starting.
 fn away(assessment: &Assessment<'_>) -> (Vec<String>, Vec<String>) {
     let snapshot = assessment.snapshot;
     let mut away: Vec<String> = Vec::new();
@@ -114,12 +114,12 @@ fn away(assessment: &Assessment<'_>) -> (Vec<String>, Vec<String>) {
     }
     let starting = counted().filter(|stage| stage.step == StageState::Unknown).map(|stage| bare(&stage.name).to_owned());
     let starting: Vec<String> = starting.collect();
-    // A module that has yet to come up has a check that was never run.
+    // A starting module has a check that never ran.
     away.retain(|name| !starting.contains(name));
     (away, starting)
 }
 
-/// What keeps this level from passing, by name.
+/// The names of what fails at this level.
 fn failing(assessment: &Assessment<'_>, level: Level) -> String {
     let failing = assessment.items(level).into_iter().filter(|item| !item.passes);
     let name = |name: &str| match name {
@@ -131,7 +131,7 @@ fn failing(assessment: &Assessment<'_>, level: Level) -> String {
     listed(&failing.map(|item| if item.check.is_some() { item.name.to_owned() } else { name(item.name) }).collect::<Vec<_>>())
 }
 
-/// Why the process that was up is down; none where it runs.
+/// Why a process that was up is down; none if it runs.
 fn process_down(assessment: &Assessment<'_>) -> Option<String> {
     let Assessment { snapshot, .. } = *assessment;
     let is_up = || assessment.checks.iter().any(|check| check.check.name == APP && check.state.passes());
@@ -154,7 +154,7 @@ pub(in crate::view) fn ended_with(ended: Ended) -> String {
     }
 }
 
-/// How far the shutdown is, and what is left of the run.
+/// The state of the shutdown, and what remains.
 fn shutdown(snapshot: &Snapshot) -> (&'static str, String) {
     let main = snapshot.child.pid.map(|_| "the process".to_owned());
     let modules = snapshot.modules.iter().filter(|module| module.child.pid.is_some());
@@ -170,12 +170,12 @@ fn shutdown(snapshot: &Snapshot) -> (&'static str, String) {
         Some(Shutdown::Held | Shutdown::Exited) => ("STOPPED", String::new()),
         Some(Shutdown::Killing(_)) => ("STOPPING", format!("{} killed, being reaped", if left.is_empty() { "all" } else { &names })),
         Some(_) if !left.is_empty() => ("STOPPING", format!("waiting for {names} to end")),
-        Some(_) if snapshot.phase == Phase::Stopped => ("STOPPED", "what processes left behind is being seen off".to_owned()),
-        Some(_) => ("STOPPING", "what processes left behind is being seen off".to_owned()),
+        Some(_) if snapshot.phase == Phase::Stopped => ("STOPPED", "ending leftover processes".to_owned()),
+        Some(_) => ("STOPPING", "ending leftover processes".to_owned()),
     }
 }
 
-/// What the start is doing now; who else migrates is a detail.
+/// What the start is doing now; the name of another migrating replica is a detail.
 pub(super) fn now_doing(assessment: &Assessment<'_>, authorized: bool) -> String {
     let Assessment { snapshot, look, .. } = *assessment;
     let of = |kind: &str| -> Vec<String> { open(snapshot).filter_map(|stage| stage.name.strip_prefix(kind)).map(str::to_owned).collect() };
@@ -215,7 +215,7 @@ fn open(snapshot: &Snapshot) -> impl Iterator<Item = &Stage> {
     snapshot.stages.iter().filter(|stage| stage.began.is_some() && stage.ended.is_none())
 }
 
-/// The name of what a stage is about.
+/// The name of the subject of a stage.
 fn bare(stage: &str) -> &str {
     stage.split_once(':').map_or(stage, |(_, name)| name)
 }

@@ -1,4 +1,4 @@
-//! The instances of the service, as the registry told of them, in a few words each.
+//! The instances of the service in the registry, in a few words each.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use crate::state::instances::{Instance, Instances};
 use crate::state::snapshot::{Look, Phase, Snapshot, Status};
 use crate::view::time;
 
-/// The usual time to live of a record: what was read before that has expired, where nobody wrote it again.
+/// The usual time to live of a record: older readings are outdated.
 const OLD: Duration = Duration::from_secs(60);
 
-/// How many instances of the service there are; none where the registry did not tell.
+/// The number of instances of the service; none if unknown.
 pub(in crate::view) fn instances(snapshot: &Snapshot, look: Look) -> Option<String> {
     let known = snapshot.instances.as_ref()?;
     Some(format!("{} of {} ready, read from Redis {} ago", known.ready, known.all, time::rough(look.now.since(known.read))))
 }
 
-/// Whether they were read so long ago that much may have changed: they come with each beat.
+/// Whether the last reading is too old: they are read with each heartbeat.
 pub(in crate::view) fn instances_are_old(known: &Instances, look: Look) -> bool {
     look.now.since(known.read) > OLD
 }
 
-/// One instance in a few words, and how it does.
+/// One instance in a few words, and its state.
 pub(in crate::view) fn instance(instance: &Instance, look: Look) -> (State, String) {
     let phase = instance.phase.map_or("starting", Phase::word);
     let mut words = match instance.readiness {

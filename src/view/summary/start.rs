@@ -1,4 +1,4 @@
-//! The start as bars: how long each of its steps took, and what of that was queueing.
+//! The start as bars: how long each of its stages took, and how much of that was waiting for the lock.
 
 use std::time::Duration;
 
@@ -10,15 +10,17 @@ use crate::view::time;
 pub(in crate::view) struct Bar<'a> {
     pub(in crate::view) name: &'a str,
     pub(in crate::view) step: StageState,
-    /// From the beginning of the run to the beginning of this step; none before.
+    /// From the beginning of the run to the beginning of this stage; none before it.
     pub(in crate::view) from: Option<Duration>,
-    /// How long it took, or takes already.
+    /// How long it took, or has taken so far.
     pub(in crate::view) length: Duration,
-    /// How much of that another replica was waited for.
+    /// How much of that it waited for another replica.
     pub(in crate::view) queued: Duration,
+    /// What is to be said of how it ended: a detail.
+    pub(in crate::view) note: Option<&'a str>,
 }
 
-/// The start as bars, and the time that all of them together span. They end with the start, whatever its modules do later.
+/// The start as bars, and their total time. They end with the start, whatever modules do later.
 pub(in crate::view) fn timeline(snapshot: &Snapshot, look: Look) -> (Vec<Bar<'_>>, Duration) {
     let over = snapshot.start_over;
     let is_part = |at: Moment| over.is_none_or(|over| at.mono <= over.mono);
@@ -33,7 +35,8 @@ pub(in crate::view) fn timeline(snapshot: &Snapshot, look: Look) -> (Vec<Bar<'_>
             let held = snapshot.migration_lock.held_at.or(stage.ended.is_none().then_some(look.now));
             let queued = stage.began.zip(held).filter(|_| stage.name == "migrate").map(|(began, held)| held.since(began));
             let from = stage.began.map(|began| began.since(snapshot.started_at));
-            Bar { name: &stage.name, step: stage.step, from, length, queued: queued.unwrap_or_default().min(length) }
+            let queued = queued.unwrap_or_default().min(length);
+            Bar { name: &stage.name, step: stage.step, from, length, queued, note: stage.note.as_deref().filter(|note| !note.is_empty()) }
         })
         .collect();
     let span = bars.iter().filter_map(|bar| bar.from.map(|from| from + bar.length)).max().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Eleven situations of one service, each a snapshot to be looked at 101 seconds after its start.
+//! Eleven situations of one service, each a snapshot 101 seconds after its start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::state::snapshot::{
     Status,
 };
 
-/// The driver's words that no unauthorized reader may see.
+/// The driver's text, which no unauthorized reader may see.
 pub(super) const WORDS: &str = "WRONGPASS for the user default on redis:6379/1";
 
 /// `seconds` after the start.
@@ -158,7 +158,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
     ]
 }
 
-/// Situations in which a page has more to tell: another replica migrates; a module that does not count has failed.
+/// Situations in which a page shows more: another replica migrates; a module that does not count has failed.
 pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     let mut queued = waiting();
     queued.phase = Phase::Migrating;

@@ -72,7 +72,7 @@ fn the_api_servers_bytes() {
 }
 
 #[test]
-fn ready_says_what_is_not() {
+fn ready_reports_what_is_not_ready() {
     let (snapshot, look) = named("redis down for readiness");
     let body = "[+]ping ok\n[+]scheduler ok\n[+]supervisor ok\n[+]startup ok\n[+]shutdown ok\n[-]redis failed: reason withheld\n[+]app ok\nreadyz check failed\n";
     assert_eq!(ask(&snapshot, look, "GET /readyz", "", true).body, body);
@@ -117,7 +117,7 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
             check
         })
         .collect();
-    // The kubelet cuts at 10 KiB; everybody else is told of every check.
+    // The kubelet truncates at 10 KiB; all other clients get every check.
     for path in ["/actuator/health", "/status", "/status?verbose", "/health", "/healthz"] {
         let body = ask(&snapshot, look, &format!("GET {path}"), "", true).body;
         assert!(snapshot.checks.iter().all(|check| body.contains(&format!("\"{}\":", check.name))), "{path}: {body}");
@@ -177,7 +177,7 @@ fn every_view_in_every_situation() {
 }
 
 #[test]
-fn the_page_tells_what_is_wrong_and_loads_nothing() {
+fn the_page_shows_what_is_wrong_and_loads_nothing() {
     let (snapshot, look) = named("redis down");
     let page = ask(&snapshot, look, "GET /", "text/html,*/*;q=0.8", false);
     assert_eq!((page.status, page.content_type), (200, "text/html; charset=utf-8"));
@@ -201,7 +201,7 @@ fn the_page_tells_what_is_wrong_and_loads_nothing() {
 }
 
 #[test]
-fn what_others_say_cannot_steer_the_page_or_the_terminal() {
+fn foreign_text_cannot_control_the_page_or_the_terminal() {
     let (mut snapshot, look) = named("redis down");
     snapshot.service.name = "<b>&\"'\u{1b}[2J".to_owned();
     snapshot.child.status = Some("<img src=x>\u{7}".to_owned());

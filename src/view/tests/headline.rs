@@ -42,7 +42,7 @@ fn the_verdict_is_in_words() {
 }
 
 #[test]
-fn a_start_says_what_it_is_doing() {
+fn a_start_reports_what_it_is_doing() {
     let (base, look) = named("waiting");
     let doing = |phase, names: &[&str]| {
         let stage = |name: &&str| Stage {
@@ -67,7 +67,7 @@ fn a_start_says_what_it_is_doing() {
 }
 
 #[test]
-fn a_process_that_ended_and_one_that_starts_late_are_told_apart() {
+fn a_process_that_ended_and_one_that_starts_late_are_distinguished() {
     let (mut snapshot, look) = named("all up");
     snapshot.phase = Phase::Starting;
     for second in [97, 98, 99] {
@@ -83,7 +83,7 @@ fn a_process_that_ended_and_one_that_starts_late_are_told_apart() {
 }
 
 #[test]
-fn the_end_of_a_run_says_what_is_left() {
+fn the_end_of_a_run_reports_what_is_left() {
     let (mut snapshot, look) = named("draining");
     snapshot.child.pid = Some(7);
     let module = |name: &str, pid| Module { name: name.to_owned(), child: Child { pid, ..Child::default() }, ..Module::default() };
@@ -155,7 +155,7 @@ fn facts_that_are_old_look_old() {
 }
 
 #[test]
-fn the_page_says_that_details_are_hidden_and_how_to_see_them() {
+fn the_page_reports_that_details_are_hidden_and_how_to_see_them() {
     let (snapshot, _) = named("all up");
     let page = |query, access, authorized| {
         let request = Request { method: "GET", path: "/", query, access, authorized, ..Request::default() };
@@ -166,7 +166,7 @@ fn the_page_says_that_details_are_hidden_and_how_to_see_them() {
         ("", DetailAccess::Token, false, "Enter the token to see them", false),
         ("hold", DetailAccess::Token, false, "Show details", true),
         ("", DetailAccess::Local, false, "portcullis status", false),
-        ("hold", DetailAccess::Never, false, "to nobody", false),
+        ("hold", DetailAccess::Never, false, "to no one", false),
         ("", DetailAccess::Token, true, "Details are shown", false),
         ("hold", DetailAccess::Token, true, "Forget the token", true),
         ("hold", DetailAccess::Local, true, "Seen at", false),

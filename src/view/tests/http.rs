@@ -71,7 +71,7 @@ fn paths() {
 }
 
 #[test]
-fn what_is_asked_does_not_come_back_unquoted() {
+fn the_request_is_never_returned_unquoted() {
     let (snapshot, look) = named("all up");
     let body = ask(&snapshot, look, "GET /readyz?verbose&exclude=%0d%0a%22%3Cscript%3E", "", false).body;
     assert!(body.contains(r#"no matches for "\r\n\"<script>""#), "{body}");

@@ -1,4 +1,4 @@
-//! Answers about very much: what does not fit is counted, and one large part takes nothing from the small ones.
+//! Responses with too much data: what does not fit is counted, and one large part does not displace the small ones.
 
 use std::time::Duration;
 

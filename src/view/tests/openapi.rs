@@ -1,4 +1,4 @@
-//! The OpenAPI document is what the views' structs and the table of paths say.
+//! The OpenAPI document matches the views' structs and the table of paths.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ const V2: &str = "application/vnd.spring-boot.actuator.v2+json";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 
-/// Compares with the file that the binary holds; where it differs, the new one is left in the temporary directory.
+/// Compares with the file in the binary; if it differs, the new one is written to the temporary directory.
 #[test]
 fn the_document_is_made_of_the_structs() {
     let mut made = String::new();
@@ -51,7 +51,7 @@ fn every_path_of_the_document_is_answered_as_it_says() {
     }
 }
 
-/// What fits into a line is one: the binary holds the file as it is, and people read it.
+/// A value that fits into a line is written on one line, because people read the file.
 fn write(text: &mut String, value: &Value, depth: usize) {
     const WIDTH: usize = 140;
     let flat = value.to_string();
@@ -155,7 +155,7 @@ fn paths(schemas: &mut SchemaGenerator) -> Value {
     Value::Object(paths)
 }
 
-/// A status code, what it means, and the bodies that come with it.
+/// A status code, its meaning, and its bodies.
 type DocumentedResponse = (u16, &'static str, Value);
 
 const UNKNOWN: DocumentedResponse = (404, "There is none of that name", Value::Null);

@@ -1,4 +1,4 @@
-//! The examples of the five documents that the views were made after, key by key (docs/seeds.md).
+//! The examples of the five documents that the views follow, key by key (docs/seeds.md).
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ fn the_version_is_the_applications_and_portcullis_own_is_the_build() {
     assert!(text.contains("SERVING  dify-api 1.4.1\n") && text.contains("portcullis 0.3.1"), "{text}");
 }
 
-/// Two sources that are asked with a key.
+/// Two sources that are queried with a key.
 fn configcat() -> Snapshot {
     let (mut snapshot, _) = named("all up");
     let key = Some("****************************************hwTYg".to_owned());
@@ -124,7 +124,7 @@ fn configcat_shows_the_key_the_mode_and_the_source_of_an_sdk() {
         "counts": true, "status": "healthy", "records": [record],
     });
     assert_eq!((&response["status"], &response["checks"]["my_sdk"]), (&"healthy".into(), &sdk));
-    assert!(response["checks"]["app"].get("mode").is_none(), "nothing is asked with a key there: {response}");
+    assert!(response["checks"]["app"].get("mode").is_none(), "nothing is probed with a key there: {response}");
     let (_, response) = body(&snapshot, "/status", false);
     assert!(response["checks"]["my_sdk"].get("key").is_none() && response["checks"]["my_sdk"]["mode"] == "online", "{response}");
 }
@@ -201,7 +201,7 @@ fn koupleless_names_both_components_and_every_module_with_its_version() {
 }
 
 #[test]
-fn koupleless_tells_the_room_of_a_disk() {
+fn koupleless_shows_the_free_space_of_a_disk() {
     let (_, response) = body(&koupleless(), "/actuator/health", true);
     let disk = &response["components"]["arkBizAggregate"]["details"]["biz1:0.0.1-SNAPSHOT"]["details"]["disk"];
     let room = ["total", "free", "threshold", "exists"].map(|key| disk["details"][key].clone());

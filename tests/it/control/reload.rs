@@ -1,4 +1,4 @@
-//! The configuration read again while it runs: as a whole or not at all, and nothing touched that stays the same.
+//! The configuration is read again during a run: completely or not at all, and unchanged parts are not affected.
 
 use super::{ON_DEMAND, SLOW, config, order, pid, read, run, sent};
 use crate::support::child::polite;
@@ -43,8 +43,8 @@ fn a_reload_that_the_end_of_the_process_overtakes_is_refused_and_the_next_one_is
         wait::moment(Duration::from_millis(turn));
         process::send(first, 9);
         let watch = Stopwatch::start();
-        let told = read(&reload);
-        assert!(told.contains("\"exit\":0,") || told.contains("\"exit\":69,"), "{told}");
+        let message = read(&reload);
+        assert!(message.contains("\"exit\":0,") || message.contains("\"exit\":69,"), "{message}");
         assert!(watch.elapsed() < secs(8), "turn {turn}: {:?}", watch.elapsed());
         eventually("another process runs", secs(20), || (run.child_pid(&child.display().to_string()) != first).then_some(()));
     }
@@ -54,11 +54,11 @@ fn a_reload_that_the_end_of_the_process_overtakes_is_refused_and_the_next_one_is
 }
 
 #[test]
-fn a_reload_leaves_a_module_stopped_that_somebody_has_stopped() {
+fn a_reload_leaves_a_module_stopped_that_was_stopped_on_request() {
     let (run, path) = run("[modules.m]\ncommand = [\"@\", \"before\"]\n");
     order(&run, &["stop", "m"], 0, "module m");
     std::fs::write(&path, config(&path, "[modules.m]\ncommand = [\"@\", \"after\"]\n")).unwrap();
-    order(&run, &["reload"], 0, "module m changed\n  module m did not run, and stays so");
+    order(&run, &["reload"], 0, "module m changed\n  module m did not run, and stays stopped");
     let after = pid(&order(&run, &["start", "m"], 0, "module m is up with pid "));
     assert!(process::command_line(after).contains("after"));
 }
@@ -83,7 +83,7 @@ fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
     assert_eq!((run.child_pid("child"), run.child_pid("keep")), (main, kept));
     assert!(!process::alive(gone) && !process::alive(before));
     assert!(run.child_pid("sleeper after") > 0 && run.child_pid("sleeper new") > 0);
-    eventually("the new check is asked", secs(20), || run.get("/healthz").body.contains("\"file\":\"ok\"").then_some(()));
+    eventually("the new check is probed", secs(20), || run.get("/healthz").body.contains("\"file\":\"ok\"").then_some(()));
     assert!(!run.get("/healthz").body.contains("disk"), "{}", run.get("/healthz").body);
     order(&run, &["stop", "old"], 64, "there is no module `");
     order(&run, &["start", "later"], 0, "module later is up");
@@ -96,11 +96,11 @@ fn a_reload_is_all_or_nothing() {
     let main = run.child_pid("child");
     let added = format!("{ON_DEMAND}[modules.added]\ncommand = [\"@\", \"added\"]\n");
     std::fs::write(&path, config(&path, &format!("{added}comand = 1\n[checks.x]\nurl = \"nonsense://\"\n"))).unwrap();
-    let output = order(&run, &["reload"], 78, "the configuration is wrong; nothing was changed");
-    assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is told: {}", output.stderr);
+    let output = order(&run, &["reload"], 78, "the configuration has errors; nothing was changed");
+    assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is reported: {}", output.stderr);
     let fixed = config(&path, &added).replace("/child\"]", "/child\", \"more\"]");
     std::fs::write(&path, format!("{fixed}[health]\ntoken = \"other\"\n")).unwrap();
-    let output = order(&run, &["reload"], 79, "the container has to be started anew for it; nothing was changed");
+    let output = order(&run, &["reload"], 79, "restart the container to apply it; nothing was changed");
     for item in ["the process' command differs", "`token` or `details` of [health] differs"] {
         assert!(output.stderr.contains(item), "{}", output.stderr);
     }
@@ -132,7 +132,7 @@ fn a_reload_reads_from_where_the_run_was_started() {
 }
 
 #[test]
-fn a_reload_goes_on_when_nobody_waits_for_it_any_more() {
+fn a_reload_continues_if_its_client_has_gone() {
     let slow = |word: &str| {
         let script = "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done";
         format!("[modules.slow]\ncommand = [\"sh\", \"-c\", \"{script}\", \"{word}\"]\n")

@@ -1,4 +1,4 @@
-//! What the presets add to the script: real waits, a locked migration, a start that is known, health and heartbeat.
+//! The additions of the presets to the script: real waits, a locked migration, a visible start, health and heartbeat.
 
 use super::{NEWEST, OLD, PROGRAMS};
 use crate::support::child::polite;

@@ -1,4 +1,4 @@
-//! What docs/dify.md tells a person with Dify's repository to change, done to lines of the real files, and what then runs.
+//! The changes to Dify's repository that docs/dify.md describes, applied to lines of the real files, and the result.
 
 use super::PROGRAMS;
 use crate::support::child::polite;
@@ -117,8 +117,8 @@ fn with_the_changed_lines_each_service_of_the_compose_file_gets_healthy() {
         let mut run = run.env("DO_gunicorn", polite()).env("DO_celery", polite()).start();
         run.until_status("/readyz", 200, secs(60));
         run.until_stdout("ready", secs(30));
-        let told = run.beside(healthcheck.iter().map(String::as_str)).exits(0);
-        assert!(told.stdout.starts_with("healthy"), "{mode}: {told:?}");
+        let reported = run.beside(healthcheck.iter().map(String::as_str)).exits(0);
+        assert!(reported.stdout.starts_with("healthy"), "{mode}: {reported:?}");
         let calls: Vec<_> = programs.calls().into_iter().map(|call| call.words[..2].join(" ")).collect();
         let program = if mode == "api" { "gunicorn --no-control-socket" } else { "celery -A" };
         assert_eq!(calls, ["flask upgrade-db", program], "{mode}");

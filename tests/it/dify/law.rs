@@ -1,4 +1,4 @@
-//! Any variables at all: the presets against the script's rules, written down once more as a program.
+//! Any variables: the presets compared with the script's rules, which are written here as a program.
 
 use super::{NEWEST, OLD, Outcome, PROGRAMS, Variables, start};
 use crate::support::{Exit, StandIns};

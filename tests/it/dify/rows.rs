@@ -1,6 +1,6 @@
-//! One row a case: the variables, the arguments, and what has to come of them, written down by hand.
+//! One row per case: the variables, the arguments, and the expected result, written by hand.
 
-use super::{NEWEST, OLD, PROGRAMS, start, told, variables};
+use super::{NEWEST, OLD, PROGRAMS, reported, start, variables};
 use crate::support::StandIns;
 
 const API: &str = "gunicorn --no-control-socket --bind 0.0.0.0:5001 --workers 1 --worker-class geventwebsocket.gunicorn.workers.GeventWebSocketWorker --worker-connections 10 --timeout 200 app:socketio_app";
@@ -28,46 +28,46 @@ fn one_call(preset: &str, mode: &str, cases: &[(&[(&str, &str)], String)]) {
     for (given, line) in cases {
         let mut given = given.to_vec();
         given.push(("MODE", mode));
-        assert_eq!(told(preset, &given, &[]), (vec![line.clone()], 0), "{given:?}");
+        assert_eq!(reported(preset, &given, &[]), (vec![line.clone()], 0), "{given:?}");
     }
 }
 
 #[test]
 fn each_mode_of_the_newest_has_its_command() {
     for (mode, line) in [("", API), ("api", API), ("worker", &plain_worker()), ("beat", BEAT)] {
-        assert_eq!(told(NEWEST, &[("MODE", mode)], &["ignored"]), (vec![line.to_owned()], 0), "{mode}");
+        assert_eq!(reported(NEWEST, &[("MODE", mode)], &["ignored"]), (vec![line.to_owned()], 0), "{mode}");
         let migrating = [("MODE", mode), ("MIGRATION_ENABLED", "true")];
-        assert_eq!(told(NEWEST, &migrating, &[]), (vec!["flask upgrade-db".to_owned(), line.to_owned()], 0), "{mode}");
+        assert_eq!(reported(NEWEST, &migrating, &[]), (vec!["flask upgrade-db".to_owned(), line.to_owned()], 0), "{mode}");
     }
-    assert_eq!(told(NEWEST, &[], &[]).0, [API]);
-    assert_eq!(told(NEWEST, &[("MODE", "job")], &["create-tenant", "--email", "a@b"]).0, ["flask create-tenant --email a@b"]);
+    assert_eq!(reported(NEWEST, &[], &[]).0, [API]);
+    assert_eq!(reported(NEWEST, &[("MODE", "job")], &["create-tenant", "--email", "a@b"]).0, ["flask create-tenant --email a@b"]);
     let migration = [("MODE", "migration"), ("MIGRATION_ENABLED", "true")];
-    assert_eq!(told(NEWEST, &migration, &[]), (vec!["flask upgrade-db".to_owned()], 0));
+    assert_eq!(reported(NEWEST, &migration, &[]), (vec!["flask upgrade-db".to_owned()], 0));
 }
 
 #[test]
 fn each_mode_of_0_15_3_has_its_command() {
     let worker = old_worker("gevent", "-c 1", "INFO", "dataset,mail,ops_trace,app_deletion");
     for (mode, line) in [("", OLD_API), ("api", OLD_API), ("worker", &worker), ("beat", BEAT)] {
-        assert_eq!(told(OLD, &[("MODE", mode)], &["ignored"]), (vec![line.to_owned()], 0), "{mode}");
+        assert_eq!(reported(OLD, &[("MODE", mode)], &["ignored"]), (vec![line.to_owned()], 0), "{mode}");
         let migrating = [("MODE", mode), ("MIGRATION_ENABLED", "true")];
-        assert_eq!(told(OLD, &migrating, &[]), (vec!["flask upgrade-db".to_owned(), line.to_owned()], 0), "{mode}");
+        assert_eq!(reported(OLD, &migrating, &[]), (vec!["flask upgrade-db".to_owned(), line.to_owned()], 0), "{mode}");
     }
 }
 
 #[test]
-fn what_the_script_would_serve_by_mistake_is_refused() {
+fn modes_that_the_script_serves_by_mistake_are_refused() {
     for mode in ["API", "Worker", "websocket", "worker ", " worker", "api,worker", "-x"] {
         for preset in [NEWEST, OLD] {
-            assert_eq!(told(preset, &[("MODE", mode)], &[]), (vec![], 78), "{preset} {mode}");
-            assert_eq!(told(preset, &[("MODE", mode), ("PORTCULLIS_MODE_FALLBACK", "api")], &[]).1, 0, "{preset} {mode}");
+            assert_eq!(reported(preset, &[("MODE", mode)], &[]), (vec![], 78), "{preset} {mode}");
+            assert_eq!(reported(preset, &[("MODE", mode), ("PORTCULLIS_MODE_FALLBACK", "api")], &[]).1, 0, "{preset} {mode}");
         }
     }
     for mode in ["job", "migration"] {
-        assert_eq!(told(OLD, &[("MODE", mode)], &[]), (vec![], 78), "{mode} came later");
+        assert_eq!(reported(OLD, &[("MODE", mode)], &[]), (vec![], 78), "{mode} came later");
     }
     for enabled in ["", "false", "TRUE", "1"] {
-        assert_eq!(told(NEWEST, &[("MODE", "migration"), ("MIGRATION_ENABLED", enabled)], &[]), (vec![], 78), "{enabled}");
+        assert_eq!(reported(NEWEST, &[("MODE", "migration"), ("MIGRATION_ENABLED", enabled)], &[]), (vec![], 78), "{enabled}");
     }
 }
 
@@ -75,7 +75,7 @@ fn what_the_script_would_serve_by_mistake_is_refused() {
 fn only_true_migrates() {
     for value in ["", "false", "TRUE", "True", "1", "yes", "on", " true", "true "] {
         for (preset, line) in [(NEWEST, API), (OLD, OLD_API)] {
-            assert_eq!(told(preset, &[("MIGRATION_ENABLED", value)], &[]), (vec![line.to_owned()], 0), "{preset} {value}");
+            assert_eq!(reported(preset, &[("MIGRATION_ENABLED", value)], &[]), (vec![line.to_owned()], 0), "{preset} {value}");
         }
     }
 }
@@ -88,13 +88,13 @@ fn a_migration_that_fails_is_the_end_with_its_own_code() {
                 [("exit 1", 1), ("exit 75", 75), ("exit 124", 124), ("exit 255", 255), ("kill -9 $$", 137), ("kill -15 $$", 143)]
             {
                 let given = [("MODE", mode), ("MIGRATION_ENABLED", "true"), ("DO_flask", act)];
-                assert_eq!(told(preset, &given, &[]), (vec!["flask upgrade-db".to_owned()], code), "{preset} {mode} {act}");
+                assert_eq!(reported(preset, &given, &[]), (vec!["flask upgrade-db".to_owned()], code), "{preset} {mode} {act}");
             }
         }
     }
     for mode in ["migration", "job"] {
         let given = [("MODE", mode), ("MIGRATION_ENABLED", "true"), ("DO_flask_upgrade_db", "exit 3")];
-        assert_eq!(told(NEWEST, &given, &["create-tenant"]), (vec!["flask upgrade-db".to_owned()], 3), "{mode}");
+        assert_eq!(reported(NEWEST, &given, &["create-tenant"]), (vec!["flask upgrade-db".to_owned()], 3), "{mode}");
     }
 }
 
@@ -104,7 +104,7 @@ fn the_process_own_end_is_the_exit_code() {
         for (act, code) in [("exit 1", 1), ("exit 3", 3), ("exit 70", 70), ("exit 255", 255), ("kill -9 $$", 137), ("kill -2 $$", 130)] {
             for preset in [NEWEST, OLD].into_iter().take(if old { 2 } else { 1 }) {
                 let act = (&*format!("DO_{program}"), act);
-                assert_eq!(told(preset, &[("MODE", mode), act], &["cmd"]).1, code, "{preset} {mode} {act:?}");
+                assert_eq!(reported(preset, &[("MODE", mode), act], &["cmd"]).1, code, "{preset} {mode} {act:?}");
             }
         }
     }
@@ -132,7 +132,7 @@ fn a_job_without_a_command_is_an_error_after_the_migration() {
     let (outcome, output) = start(NEWEST, &variables(&[("MODE", "job")]), &[], &programs);
     assert_eq!((outcome.calls.len(), outcome.exit), (0, crate::support::Exit::Code(1)));
     output.says(&["job mode was given no command", "create-tenant", "exit code 1"]);
-    assert_eq!(told(NEWEST, &[("MODE", "job"), ("MIGRATION_ENABLED", "true")], &[]), (vec!["flask upgrade-db".to_owned()], 1));
+    assert_eq!(reported(NEWEST, &[("MODE", "job"), ("MIGRATION_ENABLED", "true")], &[]), (vec!["flask upgrade-db".to_owned()], 1));
 }
 
 #[test]
@@ -163,13 +163,13 @@ fn debug_serves_by_python_and_in_0_15_3_by_flask() {
     let mut expected = variables(&bound);
     expected.extend(variables(&[("HOST", "127.0.0.1"), ("PORT", "7001"), ("PYTHONIOENCODING", "utf-8")]));
     assert_eq!(outcome.environments, [expected]);
-    assert_eq!(told(OLD, &bound, &[]).0, ["flask run --host=127.0.0.1 --port=7001 --debug"]);
+    assert_eq!(reported(OLD, &bound, &[]).0, ["flask run --host=127.0.0.1 --port=7001 --debug"]);
     for value in ["", "false", "TRUE", "1"] {
-        assert_eq!(told(NEWEST, &[("DEBUG", value)], &[]).0, [API], "{value}");
-        assert_eq!(told(OLD, &[("DEBUG", value)], &[]).0, [OLD_API], "{value}");
+        assert_eq!(reported(NEWEST, &[("DEBUG", value)], &[]).0, [API], "{value}");
+        assert_eq!(reported(OLD, &[("DEBUG", value)], &[]).0, [OLD_API], "{value}");
     }
     for (mode, line) in [("worker", plain_worker()), ("beat", BEAT.to_owned())] {
-        assert_eq!(told(NEWEST, &[("MODE", mode), ("DEBUG", "true")], &[]).0, [line]);
+        assert_eq!(reported(NEWEST, &[("MODE", mode), ("DEBUG", "true")], &[]).0, [line]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Every signal reaches Dify's process, also where the script's shell kept it to itself.
+//! Every signal reaches Dify's process, including those that the script's shell kept.
 
 use super::{NEWEST, OLD, PROGRAMS};
 use crate::support::{Running, StandIns, secs};
@@ -58,7 +58,7 @@ fn every_signal_arrives_in_every_phase() {
         }
         run.signal(15);
         run.until_stdout("got 15 as 1", secs(20));
-        // A migration that was told to stop ends portcullis as a signal would have.
+        // A stopped migration ends portcullis as the signal itself would.
         run.exits(if given == migrating { 143 } else { 7 });
         assert_eq!(programs.calls().len(), 1, "{preset} {given:?}");
     }

@@ -1,4 +1,4 @@
-//! The component `[dify]`: every API as dify-status asks and reports it, against a Dify with sessions, pages and every failure.
+//! The component `[dify]`: every API is called and reported as in dify-status, with a Dify with sessions, pages and every failure.
 
 use crate::support::child::polite;
 use crate::support::dify_server::{App, CONVERSATION, DifyServer, EMAIL, Fault, PASSWORD, TokensIn};
@@ -90,7 +90,7 @@ const WELL: [&str; 16] = [
 ];
 
 #[test]
-fn every_api_of_the_four_clients_is_asked_as_ordered_and_reported_by_its_name() {
+fn every_api_of_the_four_clients_is_probed_as_configured_and_reported_by_its_name() {
     let dify = DifyServer::start();
     let run = start(&dify, &format!("{}{KEYS}interval = \"1h\"\n", account()));
     let report = report(&run, "a report", |_| true);
@@ -108,14 +108,14 @@ fn every_api_of_the_four_clients_is_asked_as_ordered_and_reported_by_its_name() 
     assert_eq!(chat["statusSummary"], json!({ "normal": 9 }));
     assert!(chat["apiStatuses"][0]["responseTimeMs"].is_u64() && chat["apiStatuses"][0]["checkTime"].is_string());
     assert_eq!(run.get("/actuator/health").json()["components"]["dify"]["status"], "UP");
-    let mut asked = dify.asked();
-    asked.sort();
+    let mut requested = dify.requested();
+    requested.sort();
     let mut expected = [
         "/v1/parameters",
         "/v1/info",
         "/v1/meta",
         "/v1/site",
-        // Once before, for the conversation that the two others are asked for.
+        // Once before, for the conversation that the two other requests need.
         "/v1/conversations?sort_by=-updated_at&limit=1",
         "/v1/conversations?sort_by=-updated_at&limit=1",
         &format!("/v1/messages?conversation_id={CONVERSATION}&limit=1"),
@@ -134,7 +134,7 @@ fn every_api_of_the_four_clients_is_asked_as_ordered_and_reported_by_its_name() 
     .to_vec();
     expected.push("POST /console/api/login".to_owned());
     expected.sort();
-    assert_eq!(asked, expected);
+    assert_eq!(requested, expected);
     let world = dify.world();
     for request in world.seen.iter().filter(|request| request.path.starts_with("/v1/")) {
         let key = match request.path.as_str() {
@@ -175,7 +175,7 @@ fn each_status_is_produced_with_the_code_that_came() {
         "DifyChat pageAppAnnotation /annotations unknown_error 200",
         "DifyChat conversationVariables /conversation-variables unknown_error 302",
         "DifyDataset datasets /datasets normal 203",
-        // What is longer than anybody reads is an answer all the same.
+        // A response that is too long to be read counts as a response all the same.
         "DifyDataset listTag /tags normal 200",
         "DifyWorkflow logs /logs not_configured -",
         "DifyServer apps /apps not_configured -",
@@ -189,12 +189,12 @@ fn each_status_is_produced_with_the_code_that_came() {
     assert_eq!(report["clientSummary"], summary);
     assert_eq!((&report["totalApis"], &report["healthyApis"], &report["unhealthyApis"]), (&json!(16), &json!(5), &json!(11)));
     assert_eq!(component(&run).unwrap()["status"], "UP");
-    assert_eq!(dify.count("POST"), 0, "nobody logs in without an account");
+    assert_eq!(dify.count("POST"), 0, "without an account no login is tried");
     assert!(!report.to_string().contains("foreign words"));
 }
 
 #[test]
-fn without_a_conversation_both_that_need_one_are_skipped_and_asked_once_there_is_one() {
+fn without_a_conversation_both_that_need_one_are_skipped_and_probed_once_there_is_one() {
     let dify = DifyServer::start();
     dify.world().talks = false;
     let run = start(&dify, "clients = [\"DifyChat\"]\napi_key = \"app-chat-key-1\"\n");
@@ -239,7 +239,7 @@ fn a_dify_is_down_only_when_none_of_its_apis_is_well_and_never_counts_for_readin
 }
 
 #[test]
-fn a_session_is_refreshed_when_it_ends_and_made_anew_where_that_is_refused() {
+fn a_session_is_refreshed_when_it_ends_and_renewed_if_that_is_refused() {
     for tokens_in in [TokensIn::Body, TokensIn::Cookies, TokensIn::HostCookies] {
         let dify = DifyServer::start();
         dify.world().tokens_in = tokens_in;
@@ -248,9 +248,9 @@ fn a_session_is_refreshed_when_it_ends_and_made_anew_where_that_is_refused() {
         assert_eq!((dify.count("POST /console/api/login"), dify.count("POST /console/api/refresh-token")), (1, 0), "{tokens_in:?}");
         dify.end_session();
         eventually("it was refreshed", secs(20), || (dify.count("POST /console/api/refresh-token") == 1).then_some(()));
-        // A whole report after it: a token that ends while a question is asked again is another case.
-        let asked = dify.count("GET /console/api/datasets/api-keys");
-        eventually("another report", secs(20), || (dify.count("GET /console/api/datasets/api-keys") > asked + 1).then_some(()));
+        // A whole report after it: a token that expires during a retry is another case.
+        let requested = dify.count("GET /console/api/datasets/api-keys");
+        eventually("another report", secs(20), || (dify.count("GET /console/api/datasets/api-keys") > requested + 1).then_some(()));
         report(&run, "all well", |report| report["healthyApis"] == 2);
         assert_eq!(dify.count("POST /console/api/login"), 1, "{tokens_in:?}");
         dify.world().takes_refreshes = false;
@@ -262,7 +262,7 @@ fn a_session_is_refreshed_when_it_ends_and_made_anew_where_that_is_refused() {
 }
 
 #[test]
-fn a_question_that_stays_refused_is_asked_three_times() {
+fn a_query_that_stays_refused_is_sent_three_times() {
     let dify = DifyServer::start();
     dify.world().faults.insert("/console/api/datasets/api-keys", Fault::Status(401));
     let run = start(&dify, &format!("{}clients = [\"DifyServer\"]\ninterval = \"1h\"\n", account()));
@@ -289,7 +289,7 @@ fn a_wrong_password_is_tried_three_times_so_that_the_account_is_not_locked() {
 }
 
 #[test]
-fn a_password_is_sent_as_it_is_where_that_is_said() {
+fn a_password_is_sent_as_it_is_where_that_is_configured() {
     let dify = DifyServer::start();
     dify.world().password = PASSWORD;
     let run = start(&dify, &format!("{}password_encoding = \"plain\"\nclients = [\"DifyServer\"]\n", account()));
@@ -325,18 +325,18 @@ fn the_keys_of_all_apps_over_all_pages_are_found_and_none_is_created() {
 }
 
 #[test]
-fn more_apps_than_a_report_has_room_for_are_left_out_and_that_is_said() {
+fn more_apps_than_a_report_has_room_for_are_left_out_and_that_is_reported() {
     let dify = DifyServer::start();
     let app = |number: usize| App { id: format!("app-{number:04}"), mode: if number < 499 { "chat" } else { "workflow" }, key: None };
     dify.world().apps = (0..620).map(app).collect();
     let run = start(&dify, &format!("{}interval = \"1h\"\nclients = [\"DifyWorkflow\"]\n", account()));
-    run.until_stderr("Dify has more than 500 apps; the others are not asked: name the keys that matter", secs(30));
+    run.until_stderr("Dify has more than 500 apps; the others are not checked: give the keys that matter", secs(30));
     assert_eq!(report(&run, "a report", |_| true)["totalApis"], 1);
     assert_eq!(dify.count("GET /console/api/apps?page="), 10);
 }
 
 #[test]
-fn what_the_lookup_cannot_find_out_is_told_as_its_failure() {
+fn what_the_lookup_cannot_find_is_reported_as_its_failure() {
     let dify = DifyServer::start();
     dify.world()
         .faults
@@ -378,7 +378,7 @@ fn a_dify_that_is_gone_is_a_network_error_and_all_of_it_is_down() {
 }
 
 #[test]
-fn no_more_calls_are_under_way_than_parallel_says_and_no_viewer_makes_one() {
+fn no_more_calls_run_than_parallel_permits_and_no_viewer_makes_one() {
     for (parallel, expected) in [(1, 1), (3, 3)] {
         let dify = DifyServer::start();
         dify.world().apps = (0..8).map(|n| App { id: format!("app-{n}"), mode: "chat", key: Some(format!("app-key-{n}")) }).collect();
@@ -389,11 +389,11 @@ fn no_more_calls_are_under_way_than_parallel_says_and_no_viewer_makes_one() {
         let report = report(&run, "a report", |_| true);
         assert_eq!(report["healthyApis"], 72);
         assert_eq!(dify.world().most, expected);
-        let asked = dify.asked().len();
+        let requested = dify.requested().len();
         for _ in 0..20 {
             component(&run).unwrap();
         }
-        assert_eq!(dify.asked().len(), asked, "the report is kept for the interval");
+        assert_eq!(dify.requested().len(), requested, "the report is kept for the interval");
     }
 }
 
@@ -408,13 +408,13 @@ fn a_slow_dify_costs_a_call_its_own_time_and_a_report_a_bounded_one() {
     let report = report(&run, "a report", |_| true);
     assert_eq!((&report["totalApis"], &report["healthyApis"]), (&json!(180), &json!(0)));
     let words = report["clientReports"][19]["apiStatuses"][0]["errorMessage"].as_str().unwrap();
-    assert_eq!(words, "it was not asked: the time of the report was over before its turn");
+    assert_eq!(words, "it was not called: the time of the report was over before its turn");
     assert_eq!(report["clientReports"][19]["apiStatuses"][0]["status"], "timeout");
     assert_eq!(report["clientReports"][0]["apiStatuses"][0]["errorMessage"], "no answer within 50ms");
 }
 
 #[test]
-fn neither_keys_nor_tokens_nor_foreign_words_are_told_to_anybody_and_details_only_to_the_authorized() {
+fn keys_tokens_and_foreign_words_are_shown_to_no_one_and_details_only_to_authorized_readers() {
     let dify = DifyServer::start();
     dify.world().faults.insert("/v1/info", Fault::Status(403));
     let run = service(&dify, &account()).env("PORTCULLIS_LOG", "trace").env("PORTCULLIS_HEALTH__DETAILS", "when-authorized");
@@ -423,14 +423,14 @@ fn neither_keys_nor_tokens_nor_foreign_words_are_told_to_anybody_and_details_onl
     run.until_status("/healthz", 200, secs(20));
     let open = run.get("/actuator/health/dify").json();
     assert_eq!(open, json!({ "status": "UP" }));
-    let told = run.get_over_socket("/actuator/health/dify").body;
-    assert!(told.contains("\"client_error\""), "{told}");
+    let reported = run.get_over_socket("/actuator/health/dify").body;
+    assert!(reported.contains("\"client_error\""), "{reported}");
     let paths = ["/", "/health", "/healthz", "/status", "/metrics", "/actuator/health"];
     let mut all: Vec<String> = paths.iter().flat_map(|path| [run.get(path).body, run.get_over_socket(path).body]).collect();
     run.signal(15);
     run.wait_exit(secs(20));
     let (stdout, stderr) = run.said();
-    all.extend([told, stdout, stderr]);
+    all.extend([reported, stdout, stderr]);
     for secret in [
         "app-chat-key-1",
         "app-flow-key-1",

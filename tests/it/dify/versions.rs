@@ -1,8 +1,8 @@
-//! Every version's preset against what that version's own script did.
+//! Every version's preset compared with the script of that version.
 //!
-//! `recorded.jsonl` was recorded from the scripts, with stand-ins for their programs: which calls a start makes, and which variables it sets
-//! for them. A version has lines only where it differs from the one before it in the file, which is the newer
-//! one, and one for its name. `·` is a blank in a word.
+//! `recorded.jsonl` was recorded from the scripts, with stand-ins for their programs: the calls of a start, and the variables that it sets
+//! for them. A version has lines only for its differences to the one before it in the file, which is the newer one, and one for its name.
+//! `·` is a space in a word.
 
 use super::{PROGRAMS, Variables, start};
 use crate::support::{Exit, Portcullis, StandIns};
@@ -101,7 +101,7 @@ fn every_preset_of_dify_is_recorded_and_listed_in_its_document() {
 
 /// The version that `/app/api` says is another's: one plain sentence, and nothing where it is the preset's own.
 #[test]
-fn a_preset_in_another_version_is_told_once() {
+fn a_preset_in_another_version_is_reported_once() {
     let programs = StandIns::new(&PROGRAMS);
     let file = |pyproject: &str, extends: &str, least: &str| {
         let place = programs.path();
@@ -113,7 +113,7 @@ fn a_preset_in_another_version_is_told_once() {
              needs = [{{ file = \"{place}/lib/*/gunicorn-*.dist-info\", least = \"{least}\" }}]\n"
         )
     };
-    for (pyproject, extends, least, told) in [
+    for (pyproject, extends, least, message) in [
         (
             "name = 'a'\nversion = \"1.13.2\"\n",
             "dify@1.9.1",
@@ -133,8 +133,8 @@ fn a_preset_in_another_version_is_told_once() {
     ] {
         let run = Portcullis::new().config(&file(pyproject, extends, least)).without("PATH").env("PATH", programs.path());
         let output = run.env("PORTCULLIS_BARE", "true").args(["run", "--"]).output().exits(0);
-        match told {
-            Some(told) => assert_eq!(output.stderr.matches(told).count(), 1, "{told}: {}", output.stderr),
+        match message {
+            Some(message) => assert_eq!(output.stderr.matches(message).count(), 1, "{message}: {}", output.stderr),
             None => assert!(!output.stderr.contains("another's") && !output.stderr.contains("needs"), "{}", output.stderr),
         }
     }
@@ -156,15 +156,18 @@ fn a_file_extends_a_preset_as_presets_extend_each_other() {
     run("beat", &[]).1.exits(78).says(&["beat", "worker"]);
     for (file, why) in [
         ("extends = \"dfy\"\nwithout = [\"modes.beat\"]\n", ":1:11: unknown preset `dfy`; did you mean `dify`?"),
-        ("extends = [\"dify\"]\n", ":1:11: `extends` is a list; a string is wanted"),
+        ("extends = [\"dify\"]\n", ":1:11: `extends` is a list; expected a string"),
         ("extends = \"dify@0.5\"\n", "the first one is `dify@0.6.16`"),
-        ("extends = \"dify\"\nwithout = [\"modes.bet\"]\n", ":2:12: `without` names `modes.bet`, and nothing of this name lies below"),
-        ("extends = \"dify\"\nwithout = \"modes.beat\"\n", ":2:11: `without` is a string; a list is wanted"),
+        (
+            "extends = \"dify\"\nwithout = [\"modes.bet\"]\n",
+            ":2:12: `without` names `modes.bet`, which does not exist in the extended preset",
+        ),
+        ("extends = \"dify\"\nwithout = \"modes.beat\"\n", ":2:11: `without` is a string; expected a list"),
         ("extends = \"dify\"\n[preset]\nneed = []\n", ":3:1: unknown key `need` in [preset]; did you mean `needs`?"),
         ("extends = \"dify\"\n[preset]\nneeds = [{ file = \"x\" }]\n", ":3:10: [preset.needs] lacks `least`"),
     ] {
         let output = Portcullis::new().config(file).args(["plan"]).output().exits(78);
         assert!(output.stderr.contains(why), "{why}: {}", output.stderr);
-        assert_eq!(output.stderr.matches("portcullis.toml:").count(), 1, "told once: {}", output.stderr);
+        assert_eq!(output.stderr.matches("portcullis.toml:").count(), 1, "reported once: {}", output.stderr);
     }
 }

@@ -1,4 +1,4 @@
-//! docker/example under docker-compose: the order of its start, one migration, a lost Redis, stops within their budgets.
+//! docker/example with docker-compose: the order of its start, one migration, a lost Redis, stops within their budgets.
 
 use crate::support::{Shop, Stopwatch, eventually, secs};
 use serde_json::Value;
@@ -37,7 +37,7 @@ fn compose_starts_it_in_order_and_three_replicas_migrate_once() {
     // The migration fails when it is run twice.
     let logs: Vec<_> = APPS.map(|app| shop.container(app).logs()).into();
     let count = |words: &str| logs.iter().filter(|log| log.contains(words)).count();
-    assert_eq!((count("running the migration"), count("so the migration is left out")), (1, 4), "{logs:#?}");
+    assert_eq!((count("running the migration"), count("so the migration is skipped")), (1, 4), "{logs:#?}");
     for (service, least) in [("api", "3"), ("worker", "1"), ("beat", "1")] {
         let ready = shop.container("api_1").exec(&["/portcullis", "ready", service, "--min", least]);
         assert!(ready.status.success(), "{service}: {ready:?}");
@@ -67,7 +67,7 @@ fn compose_loses_redis_and_stops_with_the_codes_of_the_apps() {
     shop.docker(&["start", "shop_redis_1"]);
     assert_eq!(api.until_health("healthy")["Output"], "healthy\n");
     eventually("the heartbeat is back", secs(60), || api.exec(&["/portcullis", "ready", "api"]).status.success().then_some(()));
-    // This Celery may not consume any more once its broker was away, whoever supervises it.
+    // This Celery may stop consuming once its broker was away, under any supervisor.
     worker.docker(&["restart"]);
     worker.until_health("healthy");
     // Celery finishes what it holds.

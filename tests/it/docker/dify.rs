@@ -1,4 +1,4 @@
-//! What docs/dify.md says of Dify's repository, done there by its words, and brought up by compose with stand-ins for Dify's own programs.
+//! The changes to Dify's repository in docs/dify.md, applied literally, and started by compose with stand-ins for Dify's programs.
 
 use crate::dify::diff::{COMPOSE, NEWEST_DOCKERFILE, block, changed};
 use crate::support::{Shop, Stopwatch, chmod, secs};
@@ -45,12 +45,12 @@ fn difys_repository_with_the_changed_lines_comes_up_healthy() {
     let compose = compose.replace(celery, "test: [\"CMD\", \"/portcullis\", \"healthcheck\"]").replace(switch, "");
     fs::write(root.join("docker/docker-compose.yaml"), compose).expect("write the compose file");
 
-    dify.told("sh", &["-ec", block("sh")]);
+    dify.reported("sh", &["-ec", block("sh")]);
     dify.compose(&["-f", "docker/docker-compose.yaml", "up", "--detach", "--no-build"]);
     for service in SERVICES {
         assert_eq!(dify.container(service).until_health("healthy")["Output"], "healthy\n", "{service}");
         let logs = dify.container(service).logs();
-        assert!(logs.contains("flask upgrade-db\n") && logs.contains("the migration is over"), "{service}: {logs}");
+        assert!(logs.contains("flask upgrade-db\n") && logs.contains("the migration is done"), "{service}: {logs}");
     }
     let ready = dify.container("api_1").exec(&["/portcullis", "ready", "api"]);
     assert!(ready.status.success(), "{ready:?}");

@@ -1,4 +1,4 @@
-//! docker/example on a swarm of one: it waits by itself, outlives its Redis, and is renewed one by one.
+//! docker/example on a swarm with one node: it waits by itself, survives a lost Redis, and is updated one by one.
 
 use crate::support::wait::never;
 use crate::support::{Shop, eventually, secs};
@@ -23,7 +23,7 @@ fn swarm_starts_it_spares_it_without_redis_and_renews_it() {
     let Some(shop) = Shop::open("swarm_starts_it_spares_it_without_redis_and_renews_it") else { return };
     shop.deploy();
     eventually("all replicas are healthy", secs(90), || all_run(&shop).then_some(()));
-    assert_eq!(failed(&shop), "", "nobody was killed while it waited");
+    assert_eq!(failed(&shop), "", "no container was killed while it waited");
     let api = shop.docker(&["ps", "--quiet", "--filter", "name=shop_api.1."]);
     let status = |level: &str| shop.code(&["exec", api.trim(), "/portcullis", "healthcheck", "--level", level]);
     // Three failed checks, 5 s apart, would be a swarm's reason to kill.

@@ -1,4 +1,4 @@
-//! The ways in which `docker run` puts portcullis somewhere else than it would like to be.
+//! Unusual environments that `docker run` can give to portcullis.
 
 use crate::support::docker::newest;
 use crate::support::{Engine, Stopwatch, eventually, process, secs, unique};
@@ -7,8 +7,8 @@ const CONFIG: &str = "service = \"api\"\n";
 const HEALTHCHECK: &str = "--interval=1s --timeout=10s --start-period=60s --retries=2 CMD [\"/portcullis\",\"healthcheck\"]";
 
 #[test]
-fn docker_may_run_it_read_only_as_anybody_below_an_init_and_among_the_processes_of_the_host() {
-    let Some(engine) = Engine::start("docker_may_run_it_read_only_as_anybody_below_an_init_and_among_the_processes_of_the_host") else {
+fn docker_may_run_it_read_only_as_any_user_below_an_init_and_among_the_processes_of_the_host() {
+    let Some(engine) = Engine::start("docker_may_run_it_read_only_as_any_user_below_an_init_and_among_the_processes_of_the_host") else {
         return;
     };
     let ways: [(&[&str], bool); 7] = [

@@ -1,4 +1,4 @@
-//! What is tried with one script: its image, and each start of it.
+//! The cases of one script: its image, and each start.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ pub struct Image {
     pub bare: bool,
 }
 
-/// Something in the file system: a file by its text, or told in full.
+/// Something in the file system: a file by its text, or in full detail.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Entry {
@@ -104,7 +104,7 @@ pub enum Entry {
         mode: Option<String>,
         /// `UID:GID`.
         owner: Option<String>,
-        /// A unix socket that nobody listens on.
+        /// A unix socket without a listener.
         #[serde(default)]
         socket: bool,
     },

@@ -1,4 +1,4 @@
-//! The image of a case as a tree of its own: stand-ins, files and users, and nothing of this machine but what the stand-ins run on.
+//! The image of a case as a separate tree: stand-ins, files and users, and only what the stand-ins need from this machine.
 
 use super::case::{Case, Cases, Entry, Rule, Script};
 use crate::support::{Dir, chmod};

@@ -1,4 +1,4 @@
-//! What one start came to: every call, the end, and the files afterwards; as a line of a recording, and to compare.
+//! The result of one start: every call, the end, and the files afterwards; as a line of a recording, and for comparison.
 
 use super::case::{Case, Cases, Otherwise};
 use serde::{Deserialize, Serialize};
@@ -153,7 +153,7 @@ impl Outcome {
         }
         let missing = wanted.iter().filter(|line| !found.contains(line)).map(|line| format!("  script     {line}\n"));
         let more = found.iter().filter(|line| !wanted.contains(line)).map(|line| format!("  portcullis {line}\n"));
-        let told: String = missing.chain(more).collect();
-        Some(if told.is_empty() { format!("  the order: {wanted:#?}\n  and not    {found:#?}\n") } else { told })
+        let reported: String = missing.chain(more).collect();
+        Some(if reported.is_empty() { format!("  the order: {wanted:#?}\n  and not    {found:#?}\n") } else { reported })
     }
 }

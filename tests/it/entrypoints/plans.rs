@@ -18,7 +18,7 @@ fn every_configuration_is_planned_without_a_shell() {
         let recorded: BTreeMap<String, _> = recordings(name).into_iter().map(|outcome| (outcome.case.clone(), outcome)).collect();
         // What a program does when it is called changes no plan.
         cases.all.retain(|case| case.does.is_empty());
-        let told = all(&cases, |case| {
+        let reported = all(&cases, |case| {
             let (tree, mounts) = (super::image::Tree::new(&cases, case), Dir::new());
             // Its own stand-in for a shell, where a script calls one.
             let stands_in = |text: Vec<u8>| text.starts_with(b"#!/box/bash");
@@ -32,7 +32,7 @@ fn every_configuration_is_planned_without_a_shell() {
             let planned = code == 0 && stdout.contains("What happens, in this order:");
             (!planned && !may_be_refused).then(|| format!("{name}: {}: {code}, {:?} is recorded\n{stdout}{stderr}", case.name, wanted.exit))
         });
-        wrong.extend(told.into_iter().flatten());
+        wrong.extend(reported.into_iter().flatten());
     }
     assert!(wrong.is_empty(), "{} plans are wrong\n{}", wrong.len(), wrong.join("\n"));
 }

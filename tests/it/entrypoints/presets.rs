@@ -13,12 +13,12 @@ fn agrees(preset: &str, mut cases: Cases, names: &[&str], calls: &[&str], variab
     cases.otherwise.without.extend(owned(calls));
     cases.otherwise.env.extend(owned(variables));
     let recorded = recordings(preset);
-    let told = all(&cases, |case| {
+    let reported = all(&cases, |case| {
         let recorded = recorded.iter().find(|outcome| outcome.case == case.name).expect("a recording").clone();
         differs(&cases, case, &format!("extends = \"{preset}\"\n"), recorded)
     });
-    let told: Vec<String> = told.into_iter().flatten().collect();
-    assert!(told.is_empty(), "{preset}: {} cases differ\n{}", told.len(), told.join("\n"));
+    let reported: Vec<String> = reported.into_iter().flatten().collect();
+    assert!(reported.is_empty(), "{preset}: {} cases differ\n{}", reported.len(), reported.join("\n"));
 }
 
 #[test]

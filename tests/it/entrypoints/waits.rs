@@ -10,7 +10,7 @@ fn each_dependency_is_waited_for_before_the_same_call() {
     if !root("each_dependency_is_waited_for_before_the_same_call") {
         return;
     }
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for name in NAMES {
         let cases = Cases::read(name);
         let text = std::fs::read_to_string(configuration(name)).unwrap();
@@ -20,9 +20,9 @@ fn each_dependency_is_waited_for_before_the_same_call() {
             let runs: Vec<_> = cases.waits.iter().map(|wait| scope.spawn(|| held(name, cases, wait, &text))).collect();
             runs.into_iter().map(|run| run.join().unwrap()).collect()
         });
-        told.extend(differences.into_iter().flatten());
+        reported.extend(differences.into_iter().flatten());
     }
-    assert!(told.is_empty(), "{}", told.join("\n"));
+    assert!(reported.is_empty(), "{}", reported.join("\n"));
 }
 
 /// Holds one case to its recording, up to the wait: no server is there, so it goes no further.

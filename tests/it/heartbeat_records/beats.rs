@@ -1,4 +1,4 @@
-//! The script's rules, one beat at a time: ownership, order, fencing, the shared key, and the rights that it needs.
+//! The script's rules, one heartbeat at a time: ownership, order, fencing, the shared key, and the permissions that it needs.
 
 use super::{KEY, replica, until_key};
 use crate::support::child::polite;
@@ -41,13 +41,13 @@ fn a_late_beat_changes_nothing() {
 }
 
 #[test]
-fn a_beat_of_somebody_else_changes_nothing_and_a_successor_clears_what_it_finds() {
+fn a_heartbeat_with_another_token_changes_nothing_and_a_successor_replaces_the_record() {
     let redis = Redis::start();
     beat(&redis, "one", "a", 1, "UNKNOWN", true, 0).unwrap();
     beat(&redis, "one", "a", 2, "READY", false, 0).unwrap();
     assert_eq!(beat(&redis, "one", "b", 9, "NOT_READY", false, 0), Ok(-1));
     assert_eq!(redis.get(KEY).as_deref(), Some("ready"));
-    assert!(beat(&redis, "one", "b", 1, "READY", true, 0).unwrap_err().contains("cannot claim to be ready"));
+    assert!(beat(&redis, "one", "b", 1, "READY", true, 0).unwrap_err().contains("cannot report ready"));
     assert_eq!(beat(&redis, "one", "b", 1, "UNKNOWN", true, 0), Ok(1));
     assert_eq!(redis.get(KEY), None, "the successor is not ready");
     assert_eq!(beat(&redis, "one", "a", 3, "READY", false, 0), Ok(-1), "the predecessor's late beat");
@@ -73,7 +73,7 @@ fn the_shared_key_belongs_to_all_and_a_foreign_value_to_its_owner() {
 }
 
 #[test]
-fn a_restarted_replica_takes_its_killed_predecessors_ready_away_at_once() {
+fn a_restarted_replica_removes_its_killed_predecessors_readiness_at_once() {
     let redis = Redis::start();
     let mut first = replica(&redis.url(), "one", "").start();
     until_key(&redis, Some("ready"));
@@ -108,7 +108,7 @@ fn two_live_replicas_of_one_name_are_both_counted() {
 }
 
 #[test]
-fn what_an_instance_says_of_itself_is_short_and_a_change_is_published() {
+fn the_record_of_an_instance_is_short_and_a_change_is_published() {
     let redis = Redis::start();
     let mut subscriber = std::process::Command::new("redis-cli");
     let channel = format!("portcullis:{{{KEY}}}:events");
@@ -163,8 +163,8 @@ fn the_least_rights_of_a_writer_and_of_a_reader_are_enough() {
     let mut run = replica(&as_user(&redis, "portcullis:w"), "one", "").start();
     until_key(&redis, Some("ready"));
     assert_eq!(redis.command(&["ZCARD", &format!("portcullis:{{{KEY}}}:ready")]), Reply::Number(1));
-    let told = || run.beside(["status"]).stdout.contains("1 of 1 ready").then_some(());
-    eventually("the writer may also see who is there", secs(20), told);
+    let reported = || run.beside(["status"]).stdout.contains("1 of 1 ready").then_some(());
+    eventually("the writer may also see who is there", secs(20), reported);
     for login in ["reader:r", "poor:p"] {
         let read = run.beside(["ready", "api", "--url", &as_user(&redis, login)]).exits(0);
         assert!(read.stdout.contains("api: 1 ready") && read.stdout.contains("one"), "{login}: {} {}", read.stdout, read.stderr);
@@ -191,7 +191,7 @@ fn where_scripts_are_forbidden_the_key_alone_is_written_and_never_deleted() {
 }
 
 #[test]
-fn an_instance_says_why_it_is_not_up_in_words_for_everybody() {
+fn an_instance_reports_why_it_is_not_up_in_public_words() {
     let redis = Redis::start();
     let http = Http::answering(200, "");
     let check = format!(
@@ -210,7 +210,7 @@ fn an_instance_says_why_it_is_not_up_in_words_for_everybody() {
 }
 
 #[test]
-fn what_the_modules_do_stands_in_the_record() {
+fn the_record_contains_the_state_of_the_modules() {
     let redis = Redis::start();
     let run = replica(&redis.url(), "one", "").env("PORTCULLIS_HEARTBEAT__EVERY", "1s").env("PORTCULLIS_HEARTBEAT__TTL", "20s");
     let module = run.script("module", &polite());
@@ -241,7 +241,7 @@ fn what_the_modules_do_stands_in_the_record() {
 }
 
 #[test]
-fn the_simple_mode_writes_the_key_alone_and_an_exclusive_replica_takes_it_along() {
+fn the_simple_mode_writes_only_the_key_and_an_exclusive_replica_removes_it() {
     let redis = Redis::start();
     redis.command(&["SET", KEY, "ready"]);
     let app = Http::answering(503, "");

@@ -1,4 +1,4 @@
-//! Who reads the registry: the commands, and the one-liners of docs/heartbeat.md as they stand there.
+//! Readers of the registry: the commands, and the unchanged one-liners of docs/heartbeat.md.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
@@ -29,9 +29,9 @@ fn the_ready_instances_are_listed_and_counted() {
         (redis.command(&["ZCARD", &format!("portcullis:{{{KEY}}}:ready")]) == Reply::Number(2)).then_some(())
     });
     let json = ready(&["api", "--min", "2", "--json", "--url", &url]).exits(0);
-    let told: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!((&told["ready"], &told["enough"]), (&2.into(), &true.into()), "{told}");
-    assert_eq!(told["instances"][0]["said"]["service"], "api");
+    let reported: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&reported["ready"], &reported["enough"]), (&2.into(), &true.into()), "{reported}");
+    assert_eq!(reported["instances"][0]["said"]["service"], "api");
     drop(run);
 }
 
@@ -44,7 +44,7 @@ fn the_redis_is_found_where_the_configuration_or_the_environment_names_it() {
     Portcullis::new().args(["ready", "api"]).env("REDIS_HOST", "127.0.0.1").env("REDIS_PORT", &port).output().exits(0);
     let file = format!("service = \"api\"\n[heartbeat]\nurl = \"{}\"\n", redis.url());
     Portcullis::new().args(["ready", "api"]).config(&file).output().exits(0);
-    Portcullis::new().args(["ready", "api"]).output().exits(78).says(&["no Redis is named"]);
+    Portcullis::new().args(["ready", "api"]).output().exits(78).says(&["no Redis is configured"]);
     ready(&["api", "--url", "redis://127.0.0.1:1/0"]).exits(69).says(&["connection refused"]);
     ready(&["api", "--url", "http://127.0.0.1/"]).exits(78);
     ready(&[]).exits(64);
@@ -68,9 +68,9 @@ fn enough_that_do_not_stay_are_not_enough() {
     let redis = Redis::start();
     redis.command(&["SET", KEY, "ready"]);
     let watch = Stopwatch::start();
-    let told = ready(&["api", "--stable", "2s", "--url", &redis.url()]).exits(0);
+    let reported = ready(&["api", "--stable", "2s", "--url", &redis.url()]).exits(0);
     assert!(watch.elapsed() >= secs(2), "{:?}", watch.elapsed());
-    assert_eq!(told.stdout.matches("api: 1 ready").count(), 1, "{}", told.stdout);
+    assert_eq!(reported.stdout.matches("api: 1 ready").count(), 1, "{}", reported.stdout);
     let mut run = Portcullis::new().args(["ready", "api", "--stable", "10m", "--url", &redis.url()]).start();
     until_looked(&redis);
     assert!(run.runs());
@@ -81,7 +81,7 @@ fn enough_that_do_not_stay_are_not_enough() {
 }
 
 #[test]
-fn a_wait_for_what_stays_begins_anew_with_every_break() {
+fn a_wait_for_stability_restarts_with_every_failure() {
     let redis = Redis::start();
     let target = format!("redis+ready://127.0.0.1:{}/0?service=api", redis.port);
     let mut run = Portcullis::new().args(["wait", "--stable", "8s", "--timeout", "5m", &target, "--", "echo", "started"]).start();
@@ -92,7 +92,7 @@ fn a_wait_for_what_stays_begins_anew_with_every_break() {
     until_looked(&redis);
     redis.command(&["SET", KEY, "ready"]);
     let watch = Stopwatch::start();
-    run.until_stderr("ready, but not yet for 8s without a break", secs(30));
+    run.until_stderr("ready, but not yet for 8s without interruption", secs(30));
     run.until_stdout("started", secs(60));
     assert!(watch.elapsed() >= secs(8), "{:?}", watch.elapsed());
     run.exits(0);
@@ -110,13 +110,13 @@ fn a_wait_that_cannot_come_true_is_refused() {
 fn another_producer_of_the_shared_key_counts_as_one() {
     let redis = Redis::start();
     redis.command(&["SET", KEY, "ready", "EX", "60"]);
-    let told = ready(&["api", "--url", &redis.url()]).exits(0);
-    assert!(told.stdout.contains("1 ready") && told.stdout.contains("records no instances"), "{}", told.stdout);
+    let reported = ready(&["api", "--url", &redis.url()]).exits(0);
+    assert!(reported.stdout.contains("1 ready") && reported.stdout.contains("records no instances"), "{}", reported.stdout);
     ready(&["api", "--min", "2", "--url", &redis.url()]).exits(69);
 }
 
 #[test]
-fn a_watcher_tells_what_changes() {
+fn a_watcher_reports_changes() {
     let redis = Redis::start();
     let watcher = Portcullis::new().args(["ready", "api", "--watch", "--url", &redis.url()]).start();
     watcher.until_stdout("api: 0 ready", secs(20));
@@ -125,7 +125,7 @@ fn a_watcher_tells_what_changes() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
-    eventually("the end is told", secs(20), || watcher.said().0.ends_with("api: 0 ready, 1 wanted\n").then_some(()));
+    eventually("the end is reported", secs(20), || watcher.said().0.ends_with("api: 0 ready, 1 wanted\n").then_some(()));
 }
 
 /// The lines between `<!-- NAME -->` and the end of the code block after it.
@@ -171,9 +171,9 @@ fn the_one_liners_of_the_manual_do_what_they_say() {
     let _run = replica(&redis.url(), "one", "").start();
     until_key(&redis, Some("ready"));
     for line in &lines {
-        let (passes, told) = runs(line, &redis);
-        assert!(passes, "{line}: {told}");
-        assert!(!counting(line) || told == "1", "{line}: {told}");
+        let (passes, reported) = runs(line, &redis);
+        assert!(passes, "{line}: {reported}");
+        assert!(!counting(line) || reported == "1", "{line}: {reported}");
     }
 }
 
@@ -190,14 +190,14 @@ fn the_one_liners_with_a_password_and_with_redis_py_do_what_they_say() {
     let lines: Vec<_> = lines.iter().filter(|line| has_client || !line.contains("import os, redis")).collect();
     let counts = |line: &str| line.contains("zcount");
     for line in &lines {
-        let (passes, told) = runs(line, &redis);
-        assert_eq!((passes, told == "0"), (counts(line), counts(line)), "{line}: {told}");
+        let (passes, reported) = runs(line, &redis);
+        assert_eq!((passes, reported == "0"), (counts(line), counts(line)), "{line}: {reported}");
     }
     let url = format!("redis://:p%20w$$1%25s%23@127.0.0.1:{}/0", redis.port);
     let _run = replica(&url, "one", "").start();
     until_key(&redis, Some("ready"));
     for line in &lines {
-        let (passes, told) = runs(line, &redis);
-        assert!(passes && (!counts(line) || told == "1"), "{line}: {told}");
+        let (passes, reported) = runs(line, &redis);
+        assert!(passes && (!counts(line) || reported == "1"), "{line}: {reported}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a neighbour writes into the registry is its own concern: whatever stands there, the others beat, count, list, show and withdraw.
+//! Whatever another client writes into the registry, the instances continue to write, count, list, show and withdraw.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
@@ -25,7 +25,7 @@ fn code(reply: &Reply) -> Option<i64> {
     }
 }
 
-/// A record of somebody who is there for half a minute more, with this payload.
+/// A record of an instance that is there for half a minute more, with this payload.
 fn neighbour(redis: &Redis, id: &str, payload: &str) {
     let script = "local t = redis.call('TIME') redis.call('ZADD', KEYS[1], t[1] * 1000 + 30000, ARGV[1]) \
                   redis.call('HSET', KEYS[2], 's', 'READY', 'p', ARGV[2])";
@@ -54,7 +54,7 @@ fn poison(redis: &Redis) {
 }
 
 #[test]
-fn a_beat_is_written_whatever_stands_in_its_keys() {
+fn a_heartbeat_is_written_whatever_its_keys_contain() {
     let redis = Redis::start();
     let odd: [(&str, &[&str]); 12] = [
         ("an infinite deadline", &["ZADD", "READY", "+inf", "x"]),
@@ -125,8 +125,8 @@ fn replicas_of_before_and_of_now_share_one_registry() {
 fn answers(run: &Running) {
     assert_eq!((run.get("/livez").code, run.get("/readyz").code), (200, 200), "{}", run.said().1);
     for path in ["/status?verbose", "/actuator/health"] {
-        let told = run.get_over_socket(path);
-        assert!(told.code == 200 && serde_json::from_str::<serde_json::Value>(&told.body).is_ok(), "{path}: {told:?}");
+        let reported = run.get_over_socket(path);
+        assert!(reported.code == 200 && serde_json::from_str::<serde_json::Value>(&reported.body).is_ok(), "{path}: {reported:?}");
     }
     assert!(run.get_over_socket("/").body.contains("odd-0") && run.beside(["status"]).stdout.contains("odd-0"));
 }
@@ -139,14 +139,14 @@ fn nonsense_in_the_registry_disturbs_no_replica_and_its_stop_withdraws() {
     until_key(&redis, Some("ready"));
     eventually("the neighbours are shown", secs(30), || run.beside(["status"]).stdout.contains("odd-0").then_some(()));
     answers(&run);
-    // Whoever writes it again and again costs no beat.
+    // Writing it again and again prevents no heartbeat.
     let watch = Stopwatch::start();
     while watch.elapsed() < secs(3) {
         poison(&redis);
         answers(&run);
     }
     let said = run.said().1;
-    assert!(!said.contains("fault of portcullis") && !said.contains("is not written"), "{said}");
+    assert!(!said.contains("internal error of portcullis") && !said.contains("is not written"), "{said}");
     run.signal(15);
     run.exits(0);
     eventually("it is withdrawn", secs(5), || {
@@ -160,15 +160,15 @@ fn readers_count_and_list_past_nonsense() {
     poison(&redis);
     let ready = |more: &[&str]| Portcullis::new().args(["ready", "api", "--url", &redis.url(), "--json"].iter().chain(more)).output();
     let none = ready(&[]).exits(69);
-    let told: serde_json::Value = serde_json::from_str(&none.stdout).unwrap_or_else(|error| panic!("{error}: {none:?}"));
-    assert_eq!(told["ready"], 0, "a deadline that no instance can have counts for nobody: {told}");
+    let reported: serde_json::Value = serde_json::from_str(&none.stdout).unwrap_or_else(|error| panic!("{error}: {none:?}"));
+    assert_eq!(reported["ready"], 0, "a deadline that no instance can have counts for nobody: {reported}");
     for (sequence, state) in [(1, "UNKNOWN"), (2, "READY")] {
         beat(&redis, NOW, "sound", sequence, state);
     }
     neighbour(&redis, "long", &"x".repeat(300_000));
     let one = ready(&[]).exits(0);
-    let told: serde_json::Value = serde_json::from_str(&one.stdout).unwrap();
-    let ids: Vec<&str> = told["instances"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str()).collect();
+    let reported: serde_json::Value = serde_json::from_str(&one.stdout).unwrap();
+    let ids: Vec<&str> = reported["instances"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str()).collect();
     assert!(["sound", "odd-0", "long", "deep", "no-hash"].iter().all(|id| ids.contains(id)), "{ids:?}");
     assert!(ids.iter().all(|id| id.len() < 300), "{}", ids.len());
     // A user without scripts sees the same, but for names that are longer than an answer may be.

@@ -1,4 +1,4 @@
-//! `heartbeat.required`: without its heartbeat a replica is not ready, in every view and for nobody else.
+//! `heartbeat.required`: without its heartbeat a replica is not ready in any view; other replicas are not affected.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
@@ -13,7 +13,7 @@ fn is_not_ready(run: &Running) {
     assert_eq!((run.get("/livez").code, run.get("/startupz").code), (200, 200));
     assert_eq!((run.get("/readyz/heartbeat").code, run.get("/readyz/app").code), (500, 200));
     let refused = |healthz: &serde_json::Value| healthz["_meta"]["heartbeat"]["error"] == "connection refused";
-    let healthz = eventually("it is told why", secs(30), || Some(run.get("/healthz").json()).filter(refused));
+    let healthz = eventually("the reason is reported", secs(30), || Some(run.get("/healthz").json()).filter(refused));
     assert_eq!((&healthz["heartbeat"], &healthz["status"]), (&"nok".into(), &"nok".into()));
     let actuator = run.get("/actuator/health").json();
     assert_eq!((&actuator["status"], &actuator["components"]["heartbeat"]["status"]), (&"DOWN".into(), &"DOWN".into()), "{actuator}");
@@ -28,11 +28,11 @@ fn is_not_ready(run: &Running) {
     for line in ["portcullis_ready 0", "portcullis_live 1", "portcullis_check_state{check=\"heartbeat\",state=\"down\"} 1"] {
         assert!(metrics.lines().any(|other| other == line), "{line} is not in {metrics}");
     }
-    for told in [run.get("/").body, run.beside(["status"]).stdout] {
-        assert!(told.contains("heartbeat: connection refused"), "{told}");
+    for reported in [run.get("/").body, run.beside(["status"]).stdout] {
+        assert!(reported.contains("heartbeat: connection refused"), "{reported}");
     }
-    let asked = run.beside(["healthcheck", "--level", "ready"]).exits(1);
-    assert!(asked.stdout.contains("heartbeat"), "{}", asked.stdout);
+    let requested = run.beside(["healthcheck", "--level", "ready"]).exits(1);
+    assert!(requested.stdout.contains("heartbeat"), "{}", requested.stdout);
 }
 
 /// What the record says of the replica: its status, and why it is not up.
@@ -43,21 +43,21 @@ fn record(redis: &Redis) -> (String, serde_json::Value) {
 }
 
 #[test]
-fn without_its_heartbeat_it_is_not_ready_and_the_process_never_hears_of_it() {
+fn without_its_heartbeat_it_is_not_ready_and_the_process_is_not_affected() {
     let mut redis = Redis::reserve();
     let mut run = replica(&redis.url(), "one", "").env(REQUIRED, "true").start();
     run.until_stdout("ready", secs(30));
     let child = run.child_pid("child");
-    run.until_stderr("not ready: traffic may not come", secs(30));
-    assert!(!run.said().1.contains("ready: traffic may come"), "{}", run.said().1);
+    run.until_stderr("not ready: not accepting traffic", secs(30));
+    assert!(!run.said().1.contains("ready: accepting traffic"), "{}", run.said().1);
     run.until_stderr("is not written yet, and without it this replica is not ready: connection refused", secs(30));
     is_not_ready(&run);
     for round in 0..2 {
         redis.restart();
         run.until_status("/readyz", 200, secs(30));
         until_key(&redis, Some("ready"));
-        let told = run.said().1.matches(" ready: traffic may come").count();
-        assert_eq!(told, round + 1, "{}", run.said().1);
+        let reported = run.said().1.matches(" ready: accepting traffic").count();
+        assert_eq!(reported, round + 1, "{}", run.said().1);
         // The first beat that was written tells nothing of those that were not: the next one comes in 20 s.
         assert_eq!(record(&redis), ("UP".to_owned(), serde_json::Value::Null), "round {round}");
         let well = run.get("/healthz").json();
@@ -85,12 +85,12 @@ fn by_default_the_readiness_does_not_know_the_heartbeat() {
 }
 
 #[test]
-fn the_plan_says_so_and_the_name_is_taken() {
+fn the_plan_reports_it_and_the_name_is_reserved() {
     let file = "[heartbeat]\nurl = \"redis://redis\"\nrequired = true\n[modes.api]\ncommand = [\"true\"]\n";
     let plan = |file: &str, more: &[&str]| Portcullis::new().config(file).env("MODE", "api").args(["plan"].iter().chain(more)).output();
-    let told = plan(file, &[]).exits(0).stdout;
-    assert!(told.lines().any(|line| line.starts_with("required = true  # ")), "{told}");
-    let told: serde_json::Value = serde_json::from_str(&plan(file, &["--json"]).exits(0).stdout).unwrap();
-    assert_eq!(told["values"]["heartbeat"]["required"], true);
+    let reported = plan(file, &[]).exits(0).stdout;
+    assert!(reported.lines().any(|line| line.starts_with("required = true  # ")), "{reported}");
+    let reported: serde_json::Value = serde_json::from_str(&plan(file, &["--json"]).exits(0).stdout).unwrap();
+    assert_eq!(reported["values"]["heartbeat"]["required"], true);
     plan(&format!("{file}[checks.heartbeat]\nurl = \"tcp://db:1\"\n"), &[]).exits(78).says(&["`heartbeat`", "reserved"]);
 }

@@ -1,4 +1,4 @@
-//! The ways to Redis that a heartbeat takes: TLS with an authority of one's own, a unix socket, and what an application's variables name.
+//! The connections to Redis of a heartbeat: TLS with a private authority, a unix socket, and the variables of an application.
 
 use super::{KEY, replica, until_key};
 use crate::support::child::polite;

@@ -1,4 +1,4 @@
-//! Redis in every kind of trouble: the process and `/livez` never notice, and the key is back as soon as it can be written again.
+//! Redis with every kind of failure: the process and `/livez` are not affected, and the key is back as soon as it can be written again.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
@@ -31,7 +31,7 @@ impl Watched {
     /// comes just after a beat that failed, with the longest pause ahead.
     fn through(&self, trouble: &str) {
         let before = self.failures();
-        eventually(&format!("{trouble} is told"), secs(30), || {
+        eventually(&format!("{trouble} is reported"), secs(30), || {
             self.lives();
             (self.run.said().1.contains(trouble) && self.failures() >= before + 3).then_some(())
         });
@@ -39,7 +39,7 @@ impl Watched {
 
     /// As [`Watched::through`], for what is tried again every half minute.
     fn through_once(&self, trouble: &str) {
-        eventually(&format!("{trouble} is told"), secs(30), || {
+        eventually(&format!("{trouble} is reported"), secs(30), || {
             self.lives();
             self.run.said().1.contains(trouble).then_some(())
         });
@@ -129,7 +129,7 @@ fn loading() {
 }
 
 #[test]
-fn out_of_memory_the_beats_pass() {
+fn without_free_memory_heartbeats_still_pass() {
     let redis = Redis::start();
     let run = Watched::start(&redis.url());
     until_key(&redis, Some("ready"));

@@ -1,4 +1,4 @@
-//! What is already done is not done again: checks in both forms, modes that wait, verification, other tries.
+//! A completed migration is not repeated: checks in both forms, modes that wait, verification, retries.
 
 use super::{TABLE, file, migration, replica};
 use crate::support::child::polite;
@@ -30,7 +30,7 @@ fn of_twenty_replicas_at_once_one_migrates_and_nineteen_skip() {
     }
     assert_eq!(runs(&server), "1");
     assert_eq!(server.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
-    let skipped = replicas.iter().filter(|run| run.said().1.contains("the migration is left out")).count();
+    let skipped = replicas.iter().filter(|run| run.said().1.contains("the migration is skipped")).count();
     assert_eq!(skipped, 19);
     for run in &mut replicas {
         run.signal(15);
@@ -44,12 +44,12 @@ fn of_twenty_replicas_at_once_one_migrates_and_nineteen_skip() {
 fn a_schema_that_is_current_needs_no_lock() {
     let server = prepared();
     server.psql("INSERT INTO runs (event) VALUES ('end')");
-    // Somebody else's lock is in nobody's way then.
+    // Then the lock of another application is not in the way.
     let mut other = replica(&server, "other", &crate::support::child::stubborn().replace("ready", "migrating"), "").start();
     other.until_stdout("migrating", secs(60));
     let run = replica(&server, "one", "exit 9\n", CURRENT).start();
     run.until_status("/readyz", 200, secs(60));
-    run.until_stderr("the migration is left out", secs(10));
+    run.until_stderr("the migration is skipped", secs(10));
     other.signal(9);
     other.wait_exit(secs(20));
 }
@@ -113,42 +113,42 @@ fn a_mode_that_waits_starts_after_another_has_migrated() {
 }
 
 #[test]
-fn what_does_not_verify_has_failed() {
+fn a_failed_verification_is_a_failure() {
     let server = Postgres::start();
-    replica(&server, "one", "true\n", "verify = \"SELECT 1\"").output().exits(1).says(&["its verification did not"]);
+    replica(&server, "one", "true\n", "verify = \"SELECT 1\"").output().exits(1).says(&["its verification failed"]);
     let verify = Portcullis::new();
     let path = verify.script("verify", "exit 5\n");
     replica(&server, "two", "true\n", &format!("verify = [\"{}\"]", path.display()))
         .output()
         .exits(5)
-        .says(&["its verification with status 5"]);
+        .says(&["its verification ended with status 5"]);
     let run = replica(&server, "three", "true\n", "verify = \"SELECT true\"").start();
     run.until_status("/readyz", 200, secs(60));
 }
 
 #[test]
-fn a_command_that_failed_is_tried_again_as_often_as_it_may_be() {
+fn a_failed_command_is_retried_up_to_its_limit() {
     let server = Postgres::start();
     let script = "echo try >> tries\ntest $(wc -l < tries) -ge 2\n";
     let run = replica(&server, "one", script, "retries = 1").start();
     run.until_status("/readyz", 200, secs(60));
-    run.until_stderr("running it again, try 2", secs(10));
+    run.until_stderr("running it again, attempt 2", secs(10));
     assert!(run.get("/status").body.contains("\"attempt\":2"), "{}", run.get("/status").body);
     replica(&server, "two", "exit 3\n", "retries = 1").output().exits(3);
 }
 
 #[test]
-fn the_role_and_the_holder_are_told_while_it_queues() {
+fn the_role_and_the_holder_are_reported_while_it_waits() {
     let server = prepared();
     let mut holder = replica(&server, "holder", &migration(&server, "600"), "").start();
     eventually("the holder migrates", secs(60), || (runs(&server) == "1").then_some(()));
     assert!(holder.get("/status").body.contains(r#""migration":{"role":"holder","lock":"postgres""#), "{}", holder.get("/status").body);
     let waiter = replica(&server, "waiter", "true\n", "").start();
     waiter.until_stderr("portcullis-lock:45c95949:holder:", secs(60));
-    let told = waiter.get("/status").body;
-    assert!(told.contains(r#""role":"waiter""#) && !told.contains("127.0.0.1"), "{told}");
-    let told = waiter.get_over_socket("/status?verbose").body;
-    assert!(told.contains(r#""instance":"holder","addr":"127.0.0.1""#), "{told}");
+    let reported = waiter.get("/status").body;
+    assert!(reported.contains(r#""role":"waiter""#) && !reported.contains("127.0.0.1"), "{reported}");
+    let reported = waiter.get_over_socket("/status?verbose").body;
+    assert!(reported.contains(r#""instance":"holder","addr":"127.0.0.1""#), "{reported}");
     assert_eq!(waiter.get("/livez").code, 200);
     holder.signal(15);
     holder.exits(143);
@@ -170,7 +170,7 @@ fn the_check_looks_where_the_applications_url_looks() {
         let config = file(&server, &migrate, &child, "check = \"SELECT n FROM state\"").replace(&server.url(), &url);
         let run = run.config(&config).start();
         run.until_status("/readyz", 200, secs(60));
-        run.until_stderr("the migration is left out", secs(10));
+        run.until_stderr("the migration is skipped", secs(10));
     }
     // Without it the other table is read.
     replica(&server, "one", "exit 9\n", "check = \"SELECT n FROM state\"").output().exits(9);

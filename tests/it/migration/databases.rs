@@ -1,4 +1,4 @@
-//! The lock in each place that can hold one: behind a pooler, on a standby, in MariaDB, in a file, in Redis.
+//! The lock in each place that supports one: behind a pooler, on a standby, in MariaDB, in a file, in Redis.
 
 use super::{TABLE, file, migration, replica};
 use crate::support::child::{polite, stubborn};
@@ -60,7 +60,7 @@ fn behind_a_pooler_the_lock_is_one_of_a_transaction_and_none_is_left() {
     };
     let runs: Vec<_> = (0..2).map(|number| through(&format!("replica-{number}"), &migration(&server, "1")).start()).collect();
     all_ready(&runs);
-    assert!(runs[0].said().1.contains("a pooler is in between"));
+    assert!(runs[0].said().1.contains("there is a pooler in between"));
     assert_eq!(server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs"), "begin end begin end");
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
     eventually("no lock is left", secs(10), || (server.psql(locks) == "0").then_some(()));
@@ -70,7 +70,7 @@ fn behind_a_pooler_the_lock_is_one_of_a_transaction_and_none_is_left() {
     let holder = through("holder", &stubborn().replace("ready", "migrating")).start();
     holder.until_stdout("migrating", secs(60));
     let next = through("next", "true\n").start();
-    kill_hands_over(holder, &next, "queueing behind portcullis-lock:45c95949:holder:");
+    kill_hands_over(holder, &next, "waiting behind portcullis-lock:45c95949:holder:");
     assert_eq!(server.psql(locks), "0");
 }
 
@@ -80,9 +80,9 @@ fn a_standby_never_grants_the_lock() {
     server.standby();
     server.launch();
     server.until_up();
-    let told = replica(&server, "one", "echo migrated\n", "lock_timeout = \"3s\"").output().exits(75);
-    assert!(told.stderr.contains("standby"), "{}", told.stderr);
-    assert_eq!(told.stdout, "");
+    let reported = replica(&server, "one", "echo migrated\n", "lock_timeout = \"3s\"").output().exits(75);
+    assert!(reported.stderr.contains("standby"), "{}", reported.stderr);
+    assert_eq!(reported.stdout, "");
 }
 
 #[test]
@@ -93,18 +93,18 @@ fn mariadb_lets_one_migrate_at_a_time_and_frees_the_lock_of_the_dead() {
     let runs: Vec<_> = (0..5).map(|number| elsewhere(&format!("replica-{number}"), &noted(&dir), &check, "").start()).collect();
     all_ready(&runs);
     in_series(&dir, 5);
-    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0, "clean ends were taken for unclean ones");
     drop(runs);
     let holder = elsewhere("holder", &stubborn().replace("ready", "migrating"), &check, "").start();
     holder.until_stdout("migrating", secs(60));
     let next = elsewhere("next", "true\n", &check, "").start();
     kill_hands_over(holder, &next, "holds the migration lock; queueing");
-    assert!(next.said().1.contains("vanished without a word"));
+    assert!(next.said().1.contains("disappeared without releasing it"));
 }
 
 #[test]
-fn mariadb_is_asked_what_there_is_to_do() {
+fn mariadb_is_queried_for_pending_work() {
     let server = MariaDb::start("secret", &[]);
     server.sql("CREATE TABLE app.version (n int); INSERT INTO app.version VALUES (7)");
     let check = format!("[checks.db]\nurl = \"mysql://app:secret@127.0.0.1:{}/app\"", server.port);
@@ -142,13 +142,13 @@ fn a_file_keeps_the_replicas_of_one_host_apart() {
     let holder = elsewhere("holder", &stubborn().replace("ready", "migrating"), "", &lock).start();
     holder.until_stdout("migrating", secs(60));
     let next = elsewhere("next", "true\n", "", &lock).start();
-    kill_hands_over(holder, &next, "queueing behind portcullis-lock:file:holder:");
+    kill_hands_over(holder, &next, "waiting behind portcullis-lock:file:holder:");
     let nowhere = "lock = \"file:///no/such/directory/lock\"";
     elsewhere("one", "true\n", "", nowhere).output().exits(78).says(&["/no/such/directory/lock", "check the path"]);
 }
 
 #[test]
-fn redis_holds_the_lock_only_where_it_is_asked_to_by_name() {
+fn redis_holds_the_lock_only_if_it_is_named() {
     let redis = Redis::start();
     let dir = Dir::new();
     let check = format!("[checks.cache]\nurl = \"{}\"", redis.url());
@@ -158,7 +158,7 @@ fn redis_holds_the_lock_only_where_it_is_asked_to_by_name() {
     all_ready(&runs);
     in_series(&dir, 3);
     assert_eq!(redis.get("portcullis:{migrate:default}:lock"), None);
-    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0);
 }
 
@@ -170,7 +170,7 @@ fn a_key_of_another_tool_is_the_lock_that_is_taken() {
     let sql = "SELECT (classid::bigint << 32 | objid::bigint)::text FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted";
     assert_eq!(server.psql(sql), "-12345");
     let next = replica(&server, "next", "true\n", "lock_key = \"-12345\"").start();
-    next.until_stderr("queueing behind portcullis-lock:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:", secs(60));
     run.signal(9);
     run.wait_exit(secs(20));
     next.until_status("/readyz", 200, secs(60));
@@ -196,7 +196,7 @@ fn a_container_that_migrates_by_itself_and_those_of_ours_keep_each_other_out() {
     assert!(taken_by_hand(&redis));
     let mut runs: Vec<_> = (0..3).map(|number| beside(&server, &redis, &format!("replica-{number}"), &noted(&dir)).start()).collect();
     for run in &runs {
-        run.until_stderr("a container that migrates by itself", secs(60));
+        run.until_stderr("a container that migrates without portcullis", secs(60));
     }
     assert!(!dir.path().join("notes").exists());
     redis.command(&["DEL", UNWRAPPED]);
@@ -204,7 +204,7 @@ fn a_container_that_migrates_by_itself_and_those_of_ours_keep_each_other_out() {
     all_ready(&runs);
     in_series(&dir, 3);
     assert_eq!(redis.get(UNWRAPPED), None);
-    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0);
     runs.clear();
     let holder = beside(&server, &redis, "holder", &stubborn().replace("ready", "migrating")).start();
@@ -212,7 +212,7 @@ fn a_container_that_migrates_by_itself_and_those_of_ours_keep_each_other_out() {
     assert!(!taken_by_hand(&redis), "it is ours");
     assert!((1..=60_000).contains(&redis.pttl(UNWRAPPED)));
     let next = beside(&server, &redis, "next", "true\n").start();
-    kill_hands_over(holder, &next, "queueing behind portcullis-lock:45c95949:holder:");
+    kill_hands_over(holder, &next, "waiting behind portcullis-lock:45c95949:holder:");
     assert_eq!(redis.get(UNWRAPPED), None);
 }
 
@@ -282,7 +282,7 @@ fn a_session_left_in_mariadb_is_waited_for_and_left_alone_because_it_may_be_anyb
     for host in ["127.0.0.1", "[::1]"] {
         let server = MariaDb::start("secret", &["--skip-name-resolve", "--innodb-lock-wait-timeout=600", "--bind-address=*"]);
         let (next, took, left) = orphaned(&server, host);
-        assert!(next.said().1.contains("may be an earlier migration's or anybody's"), "{}", next.said().1);
+        assert!(next.said().1.contains("may belong to an earlier migration"), "{}", next.said().1);
         assert_eq!(left, "1");
         assert!(took >= secs(30) && took < secs(60), "{took:?}");
     }
@@ -301,5 +301,5 @@ fn a_container_that_ends_after_its_migration_ends_cleanly_in_mariadb() {
     let watch = Stopwatch::start();
     next.until_status("/readyz", 200, secs(60));
     assert!(watch.elapsed() < secs(6), "{:?}", watch.elapsed());
-    assert!(!next.said().1.contains("vanished without a word"), "{}", next.said().1);
+    assert!(!next.said().1.contains("disappeared without releasing it"), "{}", next.said().1);
 }

@@ -1,4 +1,5 @@
-//! A fleet: killed at random behind a pooler it migrates once each and ends no session of the application; ten replicas hand over quickly.
+//! Many replicas: killed at random behind a pooler, each migrates once and ends no session of the application; ten replicas hand over
+//! quickly.
 
 use super::databases::elsewhere;
 use super::pooler::{application, prepared, psql};
@@ -51,8 +52,8 @@ fn killed_twenty_times(server: &Postgres, pooler: &PgBouncer, seed: u64) {
         runs[victim] = start(&format!("replica-{round}-again"));
         for run in &runs {
             run.until_status("/readyz", 200, secs(120));
-            settled += usize::from(run.said().1.contains("vanished without a word"));
-            waited += usize::from(run.said().1.contains("may be an earlier migration's"));
+            settled += usize::from(run.said().1.contains("disappeared without releasing it"));
+            waited += usize::from(run.said().1.contains("may belong to an earlier migration"));
             assert!(!run.said().1.contains("ending the sessions"), "{}", run.said().1);
         }
         assert_eq!(server.psql(&format!("SELECT count(*) FROM version WHERE n = {round}")), "1");
@@ -68,18 +69,18 @@ fn killed_twenty_times(server: &Postgres, pooler: &PgBouncer, seed: u64) {
 }
 
 #[test]
-fn twenty_kills_behind_a_pooler_that_lends_names_lose_nobody_a_session() {
-    if slow("twenty_kills_behind_a_pooler_that_lends_names_lose_nobody_a_session") {
+fn twenty_kills_behind_a_pooler_that_lends_names_cost_no_other_client_its_session() {
+    if slow("twenty_kills_behind_a_pooler_that_lends_names_cost_no_other_client_its_session") {
         let server = prepared();
         killed_twenty_times(&server, &PgBouncer::with(&server, "default_pool_size = 12\n"), 0x9e37_79b9_7f4a_7c15);
     }
 }
 
 #[test]
-fn twenty_kills_behind_a_current_pooler_lose_nobody_a_session() {
+fn twenty_kills_behind_a_current_pooler_cost_no_other_client_its_session() {
     let server = prepared();
     if let Some(pooler) =
-        PgBouncer::current("twenty_kills_behind_a_current_pooler_lose_nobody_a_session", &server, "default_pool_size = 12\n")
+        PgBouncer::current("twenty_kills_behind_a_current_pooler_cost_no_other_client_its_session", &server, "default_pool_size = 12\n")
     {
         killed_twenty_times(&server, &pooler, 0x2545_f491_4f6c_dd1d);
     }
@@ -107,7 +108,7 @@ fn hands_over(place: &str, check: &str) {
     let took = watch.elapsed();
     eprintln!("ten replicas handed over in {took:?}: {place}");
     for run in runs.values() {
-        assert!(!run.said().1.contains("vanished without a word"), "{}", run.said().1);
+        assert!(!run.said().1.contains("disappeared without releasing it"), "{}", run.said().1);
     }
     assert!(took < secs(6), "{took:?}");
 }

@@ -1,4 +1,4 @@
-//! The holder and those after it: hand-overs, what an earlier migration left behind, a lock that is lost.
+//! The holder and the replicas after it: hand-overs, leftovers of an earlier migration, a lost lock.
 
 use super::{TABLE, migration, replica};
 use crate::support::child::stubborn;
@@ -61,7 +61,7 @@ fn end(mut child: Child) {
 }
 
 #[test]
-fn a_lock_that_went_while_nobody_ran_lets_nothing_go_on() {
+fn a_lock_that_was_lost_in_a_gap_lets_nothing_continue() {
     let server = prepared();
     let mut run = replica(&server, "first", "echo migrating; while [ ! -e go ]; do sleep 0.1; done\n", "").start();
     run.until_stdout("migrating", secs(60));
@@ -69,7 +69,7 @@ fn a_lock_that_went_while_nobody_ran_lets_nothing_go_on() {
     run.signal(libc::SIGSTOP);
     eventually("it stands still", secs(20), || process::stands_still(run.pid()).then_some(()));
     end_lock_sessions(&server, "first");
-    // The migration itself ends well meanwhile; nobody can know who else had the lock by then.
+    // The migration itself succeeds meanwhile; it is unknown who else had the lock by then.
     std::fs::write(run.dir().join("go"), "").unwrap();
     eventually("the migration is over", secs(20), || (!process::alive(migration)).then_some(()));
     wait::never("it runs", secs(13), || !process::stands_still(run.pid()));
@@ -86,9 +86,9 @@ fn a_clean_hand_over_takes_no_time_and_an_unclean_one_settles() {
     first.until_stdout("migrating", secs(60));
     let second = replica(&server, "second", "sleep 2\n", "").start();
     second.until_stderr("first at 127.0.0.1 holds the migration lock, connected for ", secs(60));
-    second.until_stderr("queueing behind portcullis-lock:45c95949:first:", secs(60));
+    second.until_stderr("waiting behind portcullis-lock:45c95949:first:", secs(60));
     let third = replica(&server, "third", "true\n", "").start();
-    third.until_stderr("queueing behind portcullis-lock:45c95949:first:", secs(60));
+    third.until_stderr("waiting behind portcullis-lock:45c95949:first:", secs(60));
     let child = first.child_pid("migrate");
     first.signal(9);
     assert_eq!(first.wait_exit(secs(20)), Exit::Signal(9));
@@ -100,8 +100,8 @@ fn a_clean_hand_over_takes_no_time_and_an_unclean_one_settles() {
         run.until_status("/readyz", 200, secs(60));
     }
     assert!(watch.elapsed() >= secs(8) && watch.elapsed() < secs(20), "{:?}", watch.elapsed());
-    let settled = [&second, &third].iter().filter(|run| run.said().1.contains("vanished without a word")).count();
-    assert_eq!(settled, 1, "whoever came after a clean end did not wait");
+    let settled = [&second, &third].iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
+    assert_eq!(settled, 1, "a replica that came after a clean end did not wait");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn the_session_of_a_killed_holder_is_gone_before_the_next_one_migrates() {
     let mut holder = as_app(replica(&server, "holder", &blocking(&server, ""), "")).start();
     until_locked(&server);
     let next = replica(&server, "next", &migration(&server, "0"), "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     holder.signal(9);
     holder.wait_exit(secs(20));
     drop(holder);
@@ -144,7 +144,7 @@ fn a_session_that_outlives_its_client_is_ended_after_half_a_minute_and_no_other_
     let mut holder = holder.start();
     until_locked(&server);
     let next = replica(&server, "next", &migration(&server, "0"), "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     // Whose it is, its holder says every few seconds; nothing but the next such word says that the one who queues has heard it.
     holder.until_stderr("a session of the migration is directly connected", secs(30));
     wait::never("the holder ends by itself", secs(6), || !holder.runs());
@@ -161,7 +161,7 @@ fn a_session_that_outlives_its_client_is_ended_after_half_a_minute_and_no_other_
 }
 
 #[test]
-fn what_a_migration_leaves_in_its_group_is_gone_before_the_lock_is() {
+fn leftovers_in_a_migrations_group_end_before_the_lock_is_released() {
     let server = prepared();
     // It ignores TERM, so that only KILL ends it.
     let script = "(trap '' TERM; while :; do sleep 1; done) > /dev/null 2>&1 &\necho left $!\n";
@@ -175,7 +175,7 @@ fn what_a_migration_leaves_in_its_group_is_gone_before_the_lock_is() {
 }
 
 #[test]
-fn a_lock_session_that_is_ended_is_regained_when_nobody_wants_it() {
+fn a_lock_session_that_is_ended_is_regained_if_no_replica_waits_for_it() {
     let server = prepared();
     let run = replica(&server, "one", &migration(&server, "3"), "").start();
     eventually("it migrates", secs(60), || (server.psql("SELECT count(*) FROM runs") == "1").then_some(()));
@@ -191,7 +191,7 @@ fn a_lock_session_that_is_ended_while_another_replica_queues_lets_no_two_migrate
     let mut holder = replica(&server, "holder", &migration(&server, "3"), "").start();
     eventually("it migrates", secs(60), || (server.psql("SELECT count(*) FROM runs") == "1").then_some(()));
     let next = replica(&server, "next", &migration(&server, "0.1"), "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     end_lock_sessions(&server, "holder");
     next.until_status("/readyz", 200, secs(60));
     let events = server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs");
@@ -206,7 +206,7 @@ fn a_lock_session_that_is_ended_while_another_replica_queues_lets_no_two_migrate
 }
 
 #[test]
-fn a_lock_that_somebody_else_got_stops_the_migration_with_76() {
+fn a_lock_that_another_replica_got_stops_the_migration_with_76() {
     let server = prepared();
     let mut run = replica(&server, "one", &crate::support::child::talker(&[], 0).replace("ready", "migrating"), "").start();
     run.until_stdout("migrating", secs(60));

@@ -1,4 +1,4 @@
-//! A host that is lost without a word: its holder stops by itself, and only then does another one begin.
+//! A host that is lost without notice: its holder stops by itself, and only then another one begins.
 
 use super::databases::elsewhere;
 use super::{TABLE, file, replica};
@@ -28,7 +28,7 @@ fn far(server: &Postgres, network: &Network, script: &str) -> Running {
     run.config(&config).through(&format!("ip netns exec {}", network.name)).start()
 }
 
-/// Cuts `far` off while `program` migrates and `near` queues: the one has stopped before its lock is anybody's, and only then the other begins.
+/// Cuts `far` off while `program` migrates and `near` waits: `far` has stopped before its lock is released, and only then `near` begins.
 fn cut_off(network: &Network, mut far: Running, program: &str, near: &Running) {
     let migration = far.child_pid(program);
     network.cut();
@@ -55,7 +55,7 @@ fn a_holder_that_is_cut_off_has_stopped_before_another_one_migrates() {
     let far = far(&server, &network, &stubborn().replace("ready", "migrating"));
     far.until_stdout("migrating", secs(60));
     let near = replica(&server, "near", "echo migrating\n", "").start();
-    near.until_stderr("queueing behind portcullis-lock:45c95949:far:", secs(60));
+    near.until_stderr("waiting behind portcullis-lock:45c95949:far:", secs(60));
     cut_off(&network, far, "migrate", &near);
 }
 
@@ -79,10 +79,10 @@ fn the_session_of_a_migration_that_is_cut_off_is_gone_before_another_one_migrate
     assert_eq!(server.psql(left), "1");
     let counts = format!("echo migrating, $({} -c \"{left}\") left\n", server.psql_line());
     let near = replica(&server, "near", &counts, "").start();
-    near.until_stderr("queueing behind portcullis-lock:45c95949:far:", secs(60));
+    near.until_stderr("waiting behind portcullis-lock:45c95949:far:", secs(60));
     cut_off(&network, far, "psql", &near);
     assert!(near.said().0.contains("migrating, 0 left"), "{}", near.said().0);
-    // The server saw by itself that nobody is there: nothing had to be ended.
+    // The server noticed by itself that the client was gone: nothing had to be ended.
     assert!(!near.said().1.contains("ending the sessions"), "{}", near.said().1);
 }
 

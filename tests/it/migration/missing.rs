@@ -1,4 +1,4 @@
-//! A database that is not there: what it is called, and a migration that creates it.
+//! A missing database: its class, and a migration that creates it.
 
 use super::databases::elsewhere;
 use crate::support::mariadb::MariaDb;
@@ -12,10 +12,10 @@ fn check(server: &Postgres, database: &str, more: &str) -> String {
 const READY: &str = "missing_database = \"ready\"";
 
 #[test]
-fn a_database_that_is_not_there_is_missing_and_ends_the_wait_where_that_is_wanted() {
+fn a_missing_database_has_its_own_class_and_ends_the_wait_if_configured() {
     let server = Postgres::start();
-    let told = elsewhere("one", "true\n", &check(&server, "nowhere", "fail_fast = true"), "").output().exits(69);
-    told.says(&["no such database", "[missing]", "3D000", "missing_database"]);
+    let reported = elsewhere("one", "true\n", &check(&server, "nowhere", "fail_fast = true"), "").output().exits(69);
+    reported.says(&["no such database", "[missing]", "3D000", "missing_database"]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_migration_creates_the_database_in_mariadb() {
 }
 
 #[test]
-fn what_is_no_database_has_none_that_could_be_missing() {
+fn only_databases_can_be_missing() {
     let run = Portcullis::new().config("[checks.x]\nurl = \"tcp://127.0.0.1:1\"\nmissing_database = \"ready\"\n").command(["true"]);
-    run.output().exits(78).says(&["is for a check of a postgres or mysql database"]);
+    run.output().exits(78).says(&["applies only to a check of a postgres or mysql database"]);
 }

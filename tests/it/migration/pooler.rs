@@ -1,4 +1,4 @@
-//! Behind a pooler that lends a server's session, name and all, to one client after another: nobody's session is taken for a migration's.
+//! Behind a pooler that lends a server's session with its name to one client after another: no such session is mistaken for a migration's.
 
 use super::{TABLE, file};
 use crate::support::child::{polite, stubborn};
@@ -45,7 +45,7 @@ pub(super) fn prepared() -> Postgres {
 }
 
 #[test]
-fn an_idle_session_that_a_pooler_keeps_under_the_migrations_name_is_no_leftover() {
+fn an_idle_session_that_a_pooler_keeps_under_the_migrations_name_is_not_a_leftover() {
     let server = prepared();
     let pooler = PgBouncer::before(&server);
     let script = format!("{} -c \"INSERT INTO runs (event) VALUES ('run')\"\n", psql(&pooler));
@@ -73,10 +73,10 @@ fn the_end_of_a_leftover_is_seen_under_the_pooled_lock() {
     eventually("it is at work", secs(30), || (server.psql(sql) == "1").then_some(()));
     let watch = Stopwatch::start();
     let run = through(&server, &pooler, Lock::Pooled, "one", "true\n", "").start();
-    run.until_stderr("may be an earlier migration's or anybody's", secs(30));
+    run.until_stderr("may belong to an earlier migration", secs(30));
     run.until_status("/readyz", 200, secs(60));
     assert!(watch.elapsed() < secs(25), "{:?}", watch.elapsed());
-    assert!(run.said().1.contains("nothing of an earlier migration is at work any more"), "{}", run.said().1);
+    assert!(run.said().1.contains("no session of an earlier migration is at work any more"), "{}", run.said().1);
     assert!(left.wait().expect("wait for psql").success(), "it was ended");
 }
 
@@ -93,11 +93,11 @@ fn lent(lock: Lock) {
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(50)%' AND application_name LIKE 'portcullis-mig:%:holder:%'";
     eventually("the application has a session under the migration's name", secs(30), || (server.psql(sql) == "1").then_some(()));
     let next = through(&server, &pooler, lock, "next", "true\n", "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     holder.signal(9);
     assert_eq!(holder.wait_exit(secs(20)), Exit::Signal(9));
     drop(holder);
-    next.until_stderr("may be an earlier migration's or anybody's", secs(30));
+    next.until_stderr("may belong to an earlier migration", secs(30));
     next.until_status("/readyz", 200, secs(90));
     assert!(application.wait().expect("wait for psql").success(), "a session of the application was ended; {}", next.said().1);
 }
@@ -121,7 +121,7 @@ fn a_session_that_the_pooler_lends_is_left_alone_by_a_lock_that_goes_past_it() {
 pub(super) fn none_settled(runs: &[Running]) {
     for run in runs {
         let said = run.said().1;
-        assert!(!said.contains("vanished without a word"), "{said}");
+        assert!(!said.contains("disappeared without releasing it"), "{said}");
     }
 }
 
@@ -134,7 +134,7 @@ fn a_container_that_ends_after_its_migration_ends_cleanly_behind_a_pooler() {
     let mut job = job.config(&config).start();
     job.until_stdout("migrating", secs(60));
     let next = through(&server, &pooler, Lock::Pooled, "next", "true\n", "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:job:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:job:", secs(60));
     job.exits(0);
     let watch = Stopwatch::start();
     next.until_status("/readyz", 200, secs(60));
@@ -149,16 +149,16 @@ fn a_holder_that_is_killed_behind_a_pooler_still_has_a_successor_that_settles() 
     let mut holder = through(&server, &pooler, Lock::Pooled, "holder", &stubborn().replace("ready", "migrating"), "").start();
     holder.until_stdout("migrating", secs(60));
     let next = through(&server, &pooler, Lock::Pooled, "next", "true\n", "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     holder.signal(9);
     holder.wait_exit(secs(20));
     drop(holder);
-    next.until_stderr("vanished without a word", secs(30));
+    next.until_stderr("disappeared without releasing it", secs(30));
     next.until_status("/readyz", 200, secs(60));
 }
 
 #[test]
-fn what_a_role_has_set_for_applications_does_not_end_the_lock() {
+fn timeouts_of_a_role_do_not_end_the_lock() {
     let server = prepared();
     for (setting, value) in
         [("statement_timeout", "1s"), ("lock_timeout", "1s"), ("idle_in_transaction_session_timeout", "2s"), ("idle_session_timeout", "2s")]
@@ -193,8 +193,8 @@ fn a_pool_of_one_connection_is_named_after_ten_seconds() {
 }
 
 #[test]
-fn a_key_that_the_tool_takes_itself_is_named_after_ten_seconds() {
-    if !slow("a_key_that_the_tool_takes_itself_is_named_after_ten_seconds") {
+fn a_lock_key_that_the_tool_uses_itself_is_reported_after_ten_seconds() {
+    if !slow("a_lock_key_that_the_tool_uses_itself_is_reported_after_ten_seconds") {
         return;
     }
     let server = prepared();

@@ -1,4 +1,4 @@
-//! The lock is a row of a table, on servers that speak PostgreSQL's protocol and know no advisory locks, and on PostgreSQL itself.
+//! The lock is a row of a table, on servers with PostgreSQL's protocol but without advisory locks, and on PostgreSQL itself.
 
 use super::databases::elsewhere;
 use super::pooler::prepared;
@@ -42,10 +42,10 @@ fn a_server_that_lacks_what_the_lock_needs_is_78_at_once_and_names_the_other_loc
     for rule in [&[("LISTEN", "0A000")][..], &[("pg_try_advisory", "42883")], &[("pg_locks", "42501")], LACKING] {
         let rule: &'static [Rule] = Vec::leak(rule.to_vec());
         let port = Refusing::before(server.port, rule).port;
-        let told = elsewhere("one", "echo migrated\n", &check(port), "").output().exits(78);
-        assert!(told.took < secs(20), "{:?}", told.took);
-        assert_eq!(told.stdout, "");
-        told.says(&["the server refuses what it needs (ERROR ", "`lock_table`", "lock = \"none\""]);
+        let reported = elsewhere("one", "echo migrated\n", &check(port), "").output().exits(78);
+        assert!(reported.took < secs(20), "{:?}", reported.took);
+        assert_eq!(reported.stdout, "");
+        reported.says(&["the server does not support what it needs (ERROR ", "`lock_table`", "lock = \"none\""]);
     }
 }
 
@@ -61,7 +61,7 @@ fn a_row_lets_one_migrate_at_a_time_where_there_are_no_advisory_locks_and_counts
     for run in &runs {
         run.until_status("/readyz", 200, secs(120));
         let said = run.said().1;
-        assert!(!said.contains("vanished without a word"), "{said}");
+        assert!(!said.contains("disappeared without releasing it"), "{said}");
     }
     let events = server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs");
     assert_eq!(events, "begin 1 end begin 2 end begin 3 end begin 4 end");
@@ -89,8 +89,8 @@ fn a_row_behind_a_pooler_is_kept_over_its_lease_and_has_a_schema() {
 }
 
 #[test]
-fn the_row_of_a_killed_holder_is_taken_when_its_lease_is_over() {
-    if !crate::support::slow("the_row_of_a_killed_holder_is_taken_when_its_lease_is_over") {
+fn the_row_of_a_killed_holder_is_taken_over_when_its_lease_is_over() {
+    if !crate::support::slow("the_row_of_a_killed_holder_is_taken_over_when_its_lease_is_over") {
         return;
     }
     let server = server();
@@ -102,13 +102,13 @@ fn the_row_of_a_killed_holder_is_taken_when_its_lease_is_over() {
     holder.wait_exit(secs(20));
     drop(holder);
     let watch = Stopwatch::start();
-    next.until_stderr("vanished without a word", secs(60));
+    next.until_stderr("disappeared without releasing it", secs(60));
     assert!(watch.elapsed() > secs(23), "{:?}", watch.elapsed());
     next.until_status("/readyz", 200, secs(60));
 }
 
 #[test]
-fn a_row_that_somebody_else_got_stops_the_migration_with_76() {
+fn a_row_that_another_replica_got_stops_the_migration_with_76() {
     let server = server();
     let mut run = at(server.port, "one", &crate::support::child::talker(&[], 0).replace("ready", "migrating"), "locks").start();
     run.until_stdout("migrating", secs(60));
@@ -144,7 +144,7 @@ fn a_table_that_may_not_be_made_is_78_with_the_statement_that_makes_it() {
 fn a_table_fits_only_a_lock_in_postgres() {
     let server = prepared();
     for (more, words) in [
-        ("lock_table = \"a.b.c\"", "is no name of a table"),
+        ("lock_table = \"a.b.c\"", "is not the name of a table"),
         ("lock_table = \"locks\"\nlock_key = 1", "two kinds of lock"),
         ("lock_table = \"locks\"\nlock = \"file:///tmp/lock\"", "the lock is of another kind"),
     ] {

@@ -1,4 +1,4 @@
-//! `start = "first"` and `after` of the process: a proxy that the checks go through is up before them, and gone after everything.
+//! `start = "first"` and `after` of the process: a proxy that the checks use is up before them, and ends after everything else.
 
 use super::{end, lines, run, up};
 use crate::support::{Portcullis, Postgres, Stopwatch, free_port, process, secs, wait};
@@ -64,7 +64,7 @@ fn the_checks_go_through_a_module_that_comes_first_and_is_stopped_last() {
         ["begin proxy", "proxy is ready for new connections", "migrated", "begin main"]
     );
     let log = run.said().1;
-    assert!(!log.contains("db is not ready"), "the database is not asked before the proxy is up:\n{log}");
+    assert!(!log.contains("db is not ready"), "the database is not probed before the proxy is up:\n{log}");
     let status = run.get("/status?verbose").body;
     assert!(status.find("module:proxy") < status.find("wait:db"), "{status}");
     run.signal(15);
@@ -74,7 +74,7 @@ fn the_checks_go_through_a_module_that_comes_first_and_is_stopped_last() {
 }
 
 #[test]
-fn without_that_the_start_fails_for_want_of_the_proxy() {
+fn without_that_the_start_fails_because_the_proxy_is_missing() {
     let postgres = Postgres::start();
     let (run, port) = (Portcullis::new(), free_port());
     let config = service(&run, &postgres, port, "");
@@ -106,7 +106,7 @@ fn a_start_ends_with_what_keeps_a_needed_module_from_starting() {
     for (proxy, code, words) in [
         ("command = [\"no-such-proxy\"]".to_owned(), 127, "the start needs module proxy: cannot start no-such-proxy: it was not found"),
         (sh("exit 3") + "\nrestart = \"never\"", 3, "the start needs module proxy: it ended with status 3"),
-        (sh("echo try; exit 3") + "\nrestart_limit = 2", 3, "`restart_limit` allows 2 in a row"),
+        (sh("echo try; exit 3") + "\nrestart_limit = 2", 3, "`restart_limit` allows 2 restarts in a row"),
         (sh("exec sleep 1000") + "\nrestart = \"never\"", 69, "the start needs module proxy: its startup check did not pass within 500ms"),
     ] {
         let output = Portcullis::new().config(&config(&proxy)).output().exits(code);
@@ -140,7 +140,7 @@ fn it_outlives_modules_and_workers_and_a_process_that_dies() {
 }
 
 #[test]
-fn one_that_takes_too_long_to_go_is_killed_within_the_stop() {
+fn a_first_module_that_ignores_term_is_killed_within_the_stop() {
     let deaf = "[process]\nstop_timeout = \"2s\"\n[modules.proxy]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo begin deaf; while :; do sleep 0.1; done\"]\nstart = \"first\"\n";
     let mut run = run(deaf);
     run.until_stdout("begin main", secs(20));
@@ -172,7 +172,7 @@ fn the_process_waits_for_the_modules_that_it_comes_after_in_each_start() {
 }
 
 #[test]
-fn what_cannot_come_in_that_order_is_refused() {
+fn messages_in_a_wrong_order_are_refused() {
     let base = "[modes.api]\ncommand = [\"true\"]\n";
     for (toml, words) in [
         (
@@ -180,10 +180,7 @@ fn what_cannot_come_in_that_order_is_refused() {
             "`after` in [modes.api] names the unknown module `prxy`; did you mean `proxy`?",
         ),
         ("after = [\"proxy\"]\n", "`after` in [modes.api] names the unknown module `proxy`"),
-        (
-            "after = [\"m\"]\n[modules.m]\ncommand = [\"x\"]\nstart = \"on-demand\"\n",
-            "names `m`, which is started only when somebody asks for it",
-        ),
+        ("after = [\"m\"]\n[modules.m]\ncommand = [\"x\"]\nstart = \"on-demand\"\n", "names `m`, which is started only on demand"),
         (
             "after = [\"m\"]\n[modules.m]\ncommand = [\"x\"]\nafter = [\"n\"]\n[modules.n]\ncommand = [\"x\"]\nafter = [\"main\"]\n",
             "names `m`, which itself comes after the process",
@@ -203,7 +200,7 @@ fn what_cannot_come_in_that_order_is_refused() {
     let toml = format!("{base}after = [\"proxy\"]\n[modules.proxy]\ncommand = [\"x\"]\nstart = \"first\"\n");
     let output = Portcullis::new().config(&toml).args(["plan"]).output().exits(0);
     assert!(
-        output.stdout.contains("start once proxy is up: true") && output.stdout.contains("before all else start the module proxy"),
+        output.stdout.contains("start once proxy is up: true") && output.stdout.contains("before everything else start the module proxy"),
         "{}",
         output.stdout
     );

@@ -1,4 +1,4 @@
-//! Modules that flood their output and fork without end: answers and the stop come all the same, and nothing is left behind.
+//! Modules that flood their output and fork endlessly: responses and the stop still work, and nothing is left behind.
 
 use super::prepared;
 use crate::support::{Running, Stopwatch, eventually, process, root, secs};
@@ -74,8 +74,8 @@ fn a_module_that_orphans_thousands_of_processes_does_not_stop_the_answers() {
     run.leaves_nothing();
 }
 
-/// Forks and so do its children, for ever: as many as the limit allows, of whom some end all the time and make room for new ones.
-/// The first tells of every hundred times that it was not allowed to.
+/// It forks endlessly, and so do its children: as many as the limit allows; some end all the time and make room for new ones. The first
+/// reports every hundredth refused fork.
 const BOMB: &str = "my ($first, $refused) = ($$, 0);\nwhile (1) {\n  my $may = defined(fork);\n  \
     $$ == $first ? ($may or ++$refused % 100 or syswrite(STDOUT, \"refused\\n\")) : (rand() < 0.1 and exit);\n}\n";
 
@@ -89,7 +89,7 @@ fn a_fork_bomb_within_its_limit_stops_neither_the_answers_nor_the_stop() {
         let (reading, writing) = std::io::pipe().unwrap();
         let run = prepared("").stdout_to(writing);
         let program = run.file("bomb", &bomb);
-        // A user that nobody else is: the kernel counts all processes of one.
+        // A user of no other process: the kernel counts all processes of one user.
         let user = 200_000 + std::process::id();
         let tables = format!(
             "mode = \"api\"\n[modes.api]\ncommand = [\"{dir}/child\", \"main\"]\n[modules.bomb]\ncommand = [\"perl\", \"{}\"]\nuser = \"{user}:{user}\"\n\

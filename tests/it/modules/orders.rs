@@ -1,10 +1,10 @@
-//! Orders to modules on real processes, at moments when nobody expects them: before the process starts, and during a pause.
+//! Control requests for modules of real processes at unexpected moments: before the process starts, and during a pause.
 
 use super::{HEALTH, lines, run, until, up};
 use crate::support::{Running, eventually, process, secs};
 
 #[test]
-fn a_stop_before_the_process_starts_holds_until_somebody_starts_it() {
+fn a_stop_before_the_process_starts_holds_until_a_start_is_requested() {
     let run = run("[checks.db]\nurl = \"file://DIR/db.up\"\nwait = \"60s\"\n[modules.one]\ncommand = [\"@\", \"one\"]\n\
          [modules.two]\ncommand = [\"@\", \"two\"]\n");
     run.until_status("/livez", 200, secs(20));
@@ -44,10 +44,10 @@ fn an_order_during_the_pause_leaves_nothing_of_the_old_process() {
 }
 
 #[test]
-fn a_reload_asks_the_old_process_by_the_signal_it_was_started_with() {
+fn a_reload_stops_the_old_process_with_the_signal_of_its_start() {
     let tables = |signal: &str| {
         format!(
-            "[modules.one]\nstop_signal = \"{signal}\"\ncommand = [\"sh\", \"-c\", \"trap 'echo asked INT; exit' INT; trap 'echo asked USR1; exit' USR1; \
+            "[modules.one]\nstop_signal = \"{signal}\"\ncommand = [\"sh\", \"-c\", \"trap 'echo requested INT; exit' INT; trap 'echo requested USR1; exit' USR1; \
              echo begin one; while :; do sleep 0.02; done\"]\n"
         )
     };

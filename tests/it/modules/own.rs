@@ -1,10 +1,10 @@
-//! What a module has of its own: its user, environment and directory, and its checks.
+//! A module's own settings: its user, environment and directory, and its checks.
 
 use super::{HEALTH, run, until};
 use crate::support::{Http, eventually, root, secs};
 
 #[test]
-fn a_module_has_an_environment_and_a_directory_of_its_own() {
+fn a_module_has_its_own_environment_and_directory() {
     let tables = "[env]\nSHARED = \"for all\"\n[modules.one]\ninstances = 2\nworking_directory = \"/\"\n\
          command = [\"sh\", \"-c\", \"echo said $$0 $$OWN $$SHARED $$PWD; exec sleep 1000\", \"number ${@instance}\"]\n\
          env = { OWN = \"own-${@instance}\" }\n";
@@ -15,8 +15,8 @@ fn a_module_has_an_environment_and_a_directory_of_its_own() {
 }
 
 #[test]
-fn a_module_has_a_user_of_its_own() {
-    if !root("a_module_has_a_user_of_its_own") {
+fn a_module_has_its_own_user() {
+    if !root("a_module_has_its_own_user") {
         return;
     }
     // `id` shows the groups too; what is run before is the user's own, home and all.
@@ -40,7 +40,7 @@ fn a_module_has_a_user_of_its_own() {
 }
 
 #[test]
-fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
+fn a_check_of_a_module_is_probed_while_it_runs_and_ends_with_it() {
     let http = Http::answering(200, "");
     let check = format!("url = \"http://127.0.0.1:{}/\"\ninterval = \"100ms\"\nfailure_threshold = 2\n", http.port);
     let mut run = run(&format!(
@@ -49,7 +49,7 @@ fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
     ));
     run.until_stdout("begin two", secs(20));
     until(&run, HEALTH, "UP");
-    assert_eq!((http.seen().len(), run.get("/actuator/health/one.store").code), (0, 404), "it is not asked before its module runs");
+    assert_eq!((http.seen().len(), run.get("/actuator/health/one.store").code), (0, 404), "it is not probed before its module runs");
 
     run.beside(["start", "one"]).exits(0);
     until(&run, "/actuator/health/one.store", "UP");
@@ -66,7 +66,7 @@ fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
     assert!(status.lines().any(|line| line.contains("one.store") && line.contains("down")), "{status}");
     assert!(run.get("/metrics").body.contains("check=\"one.store\""), "{}", run.get("/metrics").body);
 
-    // Stopped, it counts for nothing any more, and nobody is asked.
+    // Once stopped, it no longer counts, and nothing is probed.
     run.beside(["stop", "one"]).exits(0);
     until(&run, HEALTH, "UP");
     run.until_status("/healthz", 200, secs(20));
@@ -74,8 +74,8 @@ fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
     for path in ["/healthz", "/status", "/metrics", "/", "/actuator/health"] {
         assert!(!run.get(path).body.contains("one.store"), "{path}: {}", run.get(path).body);
     }
-    let asked = http.seen().len();
-    crate::support::wait::never("it is asked", std::time::Duration::from_millis(300), || http.seen().len() > asked + 1);
+    let requested = http.seen().len();
+    crate::support::wait::never("it is probed", std::time::Duration::from_millis(300), || http.seen().len() > requested + 1);
 
     // A new start asks anew, from the beginning.
     http.set(200, "");

@@ -1,4 +1,4 @@
-//! RAGFlow's entrypoint as modules, with stand-ins for its programs: the preset without what its image and its network have.
+//! RAGFlow's entrypoint as modules, with stand-ins for its programs: the preset without the requirements on its image and its network.
 
 use super::{HEALTH, lines, until};
 use crate::support::{Portcullis, eventually, free_port, process, secs};

@@ -1,4 +1,4 @@
-//! Certificates as people make them, right and wrong, by the openssl command line.
+//! Valid and invalid certificates, made with the openssl command line.
 
 use super::{Dir, chmod};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Helper children: `bash` scripts that print `ready` and then what happens to them.
+//! Helper children: `bash` scripts that print `ready` and then the events that they get.
 
 /// What [`WAIT`] reads from.
 const BLOCK: &str = "mkfifo wait.$$; exec 3<>wait.$$; rm wait.$$\n";

@@ -1,5 +1,5 @@
-//! docker/example, or Dify's repository, on an engine of one test: their files as they stand, on images that are made here because none
-//! can be pulled.
+//! docker/example, or Dify's repository, on the engine of one test: their unchanged files, with images that are built here because none can
+//! be pulled.
 
 use super::docker::{Container, Engine};
 use super::portcullis::binary;
@@ -70,7 +70,7 @@ impl Shop {
     /// `docker-compose ARGS` in the directory of the project; hands back what it prints, fails unless it succeeds.
     #[track_caller]
     pub fn compose(&self, args: &[&str]) -> String {
-        self.told("docker-compose", &[&["--project-name", self.project], args].concat())
+        self.reported("docker-compose", &[&["--project-name", self.project], args].concat())
     }
 
     /// `docker stack deploy` of docker/example/swarm.yaml, and what has to be otherwise on a kernel that spreads no connections (`ip_vs`).
@@ -79,13 +79,13 @@ impl Shop {
             "version: \"3.8\"\nservices:\n  db: { deploy: { endpoint_mode: dnsrr } }\n  redis: { deploy: { endpoint_mode: dnsrr } }\n";
         let file = self.engine.dir().join("otherwise.yaml");
         fs::write(&file, otherwise).expect("write what is otherwise");
-        self.told("docker", &["swarm", "init", "--advertise-addr", "127.0.0.1"]);
-        self.told("docker", &["stack", "deploy", "-c", "swarm.yaml", "-c", file.to_str().expect("a path of ours"), "shop"]);
+        self.reported("docker", &["swarm", "init", "--advertise-addr", "127.0.0.1"]);
+        self.reported("docker", &["stack", "deploy", "-c", "swarm.yaml", "-c", file.to_str().expect("a path of ours"), "shop"]);
     }
 
     /// A client of the engine in the directory of the project, with its passwords in the environment.
     #[track_caller]
-    pub fn told(&self, program: &str, args: &[&str]) -> String {
+    pub fn reported(&self, program: &str, args: &[&str]) -> String {
         let mut command = self.engine.client(program);
         command.current_dir(&self.directory).envs(self.variables.iter().copied()).args(args);
         let done = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));

@@ -1,4 +1,4 @@
-//! A Dify that is none: its service API and its console, as dify-status asks them, with sessions that end and every way to fail.
+//! A fake Dify: its service API and its console, as dify-status uses them, with sessions that expire and every kind of failure.
 
 use super::free_port;
 use serde_json::{Value, json};
@@ -133,13 +133,13 @@ impl DifyServer {
         self.world.lock().expect("the world")
     }
 
-    /// What was asked so far, as `METHOD path`.
-    pub fn asked(&self) -> Vec<String> {
+    /// The requests so far, as `METHOD path`.
+    pub fn requested(&self) -> Vec<String> {
         self.world().seen.iter().map(|request| format!("{} {}", request.method, request.path)).collect()
     }
 
     pub fn count(&self, begins: &str) -> usize {
-        self.asked().iter().filter(|line| line.starts_with(begins)).count()
+        self.requested().iter().filter(|line| line.starts_with(begins)).count()
     }
 
     /// The access token that was given out last is good no more.
@@ -194,7 +194,7 @@ fn serve(stream: TcpStream, world: &Mutex<World>, ended: &AtomicBool) -> std::io
         }
         None => answer(&request, &mut world.lock().expect("the world")),
     };
-    // Told before it is answered: whoever asks next is not in hand beside it.
+    // Counted before it is answered, so that the next request does not overlap with it.
     world.lock().expect("the world").now -= 1;
     let cookies: Vec<String> = cookies.iter().map(|cookie| format!("Set-Cookie: {cookie}; Path=/; HttpOnly\r\n")).collect();
     let cookies = cookies.concat();
@@ -225,7 +225,7 @@ fn read(reader: &mut impl BufRead) -> std::io::Result<Option<DifyRequest>> {
 
 type DifyResponse = (u16, Vec<String>, String);
 
-fn told(code: u16, body: &Value) -> DifyResponse {
+fn reply(code: u16, body: &Value) -> DifyResponse {
     (code, Vec::new(), body.to_string())
 }
 
@@ -233,10 +233,10 @@ fn answer(request: &DifyRequest, world: &mut World) -> DifyResponse {
     match (request.method.as_str(), request.path.as_str()) {
         ("POST", "/console/api/login") => login(request, world),
         ("POST", "/console/api/refresh-token") => refresh(request, world),
-        ("GET", _) if !request.body.is_empty() => told(400, &json!({ "message": "a GET with a body" })),
+        ("GET", _) if !request.body.is_empty() => reply(400, &json!({ "message": "a GET with a body" })),
         ("GET", path) if path.starts_with("/console/") => console(request, path, world),
         ("GET", path) if path.starts_with("/v1/") => service(request, path, world),
-        _ => told(405, &json!({})),
+        _ => reply(405, &json!({})),
     }
 }
 
@@ -244,10 +244,10 @@ fn login(request: &DifyRequest, world: &mut World) -> DifyResponse {
     let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
     let keys: BTreeSet<&str> = body.as_object().map(|body| body.keys().map(String::as_str).collect()).unwrap_or_default();
     if keys != BTreeSet::from(["email", "password", "language", "remember-me"]) || body["remember-me"] != true {
-        return told(400, &json!({ "code": "invalid_param" }));
+        return reply(400, &json!({ "code": "invalid_param" }));
     }
     if !world.takes_logins || body["email"] != EMAIL || body["password"] != world.password {
-        return told(401, &json!({ "code": "authentication_failed", "message": "Invalid email or password." }));
+        return reply(401, &json!({ "code": "authentication_failed", "message": "Invalid email or password." }));
     }
     given(world)
 }
@@ -258,7 +258,7 @@ fn refresh(request: &DifyRequest, world: &mut World) -> DifyResponse {
     let by_body = body["refresh_token"].as_str().is_some_and(known);
     let by_cookie = ["refresh_token", "__Host-refresh_token"].iter().all(|name| request.cookie(name).is_some_and(known));
     if !world.takes_refreshes || !by_body || !by_cookie {
-        return told(401, &json!({ "code": "unauthorized" }));
+        return reply(401, &json!({ "code": "unauthorized" }));
     }
     given(world)
 }
@@ -272,7 +272,7 @@ fn given(world: &mut World) -> DifyResponse {
     let before = match world.tokens_in {
         TokensIn::Body => {
             let data: serde_json::Map<String, Value> = tokens.into_iter().map(|(name, token)| (name.to_owned(), token.into())).collect();
-            return told(200, &json!({ "result": "success", "data": data }));
+            return reply(200, &json!({ "result": "success", "data": data }));
         }
         TokensIn::Cookies => "",
         TokensIn::HostCookies => "__Host-",
@@ -287,23 +287,23 @@ fn console(request: &DifyRequest, path: &str, world: &World) -> DifyResponse {
     let both = |name: &str, value: &str| [name.to_owned(), format!("__Host-{name}")].iter().all(|name| request.cookie(name) == Some(value));
     let is_bearer = request.header("authorization") == format!("Bearer {access}");
     if !is_bearer || request.header("x-csrf-token") != csrf || !both("access_token", &access) || !both("csrf_token", &csrf) {
-        return told(401, &json!({ "code": "unauthorized" }));
+        return reply(401, &json!({ "code": "unauthorized" }));
     }
     let keys = |key: Option<&String>| json!({ "data": key.map(|key| json!({ "id": "1", "type": "app", "token": key })).into_iter().collect::<Vec<_>>() });
     if path == "/console/api/datasets/api-keys" {
-        return told(200, &keys(world.dataset_key.as_ref()));
+        return reply(200, &keys(world.dataset_key.as_ref()));
     }
     if let Some(id) = path.strip_prefix("/console/api/apps/").and_then(|rest| rest.strip_suffix("/api-keys")) {
         let app = world.apps.iter().find(|app| app.id == id);
-        return app.map_or_else(|| told(404, &json!({})), |app| told(200, &keys(app.key.as_ref())));
+        return app.map_or_else(|| reply(404, &json!({})), |app| reply(200, &keys(app.key.as_ref())));
     }
     let query = path.strip_prefix("/console/api/apps?page=").and_then(|query| query.split_once("&limit="));
     let number = |text: &str| text.parse::<usize>().ok().filter(|number| (1..=100).contains(number));
-    let Some((Some(page), Some(limit))) = query.map(|(page, limit)| (number(page), number(limit))) else { return told(404, &json!({})) };
+    let Some((Some(page), Some(limit))) = query.map(|(page, limit)| (number(page), number(limit))) else { return reply(404, &json!({})) };
     let listed = world.apps.iter().skip((page - 1) * limit).take(limit);
     let data: Vec<Value> = listed.map(|app| json!({ "id": app.id, "name": "an app", "mode": app.mode, "icon": null })).collect();
     let has_more = page * limit < world.apps.len();
-    told(200, &json!({ "page": page, "limit": limit, "total": world.apps.len(), "has_more": has_more, "data": data }))
+    reply(200, &json!({ "page": page, "limit": limit, "total": world.apps.len(), "has_more": has_more, "data": data }))
 }
 
 fn service(request: &DifyRequest, path: &str, world: &World) -> DifyResponse {
@@ -330,13 +330,13 @@ fn service(request: &DifyRequest, path: &str, world: &World) -> DifyResponse {
     let allowed = match path {
         "/v1/conversations?sort_by=-updated_at&limit=1" if mode.is_some_and(|mode| mode != "workflow") => {
             let data = if world.talks { vec![json!({ "id": CONVERSATION, "name": "words of a user" })] } else { Vec::new() };
-            return told(200, &json!({ "limit": 1, "has_more": false, "data": data }));
+            return reply(200, &json!({ "limit": 1, "has_more": false, "data": data }));
         }
         path if of_chat.iter().any(|one| one == path) => mode.is_some_and(|mode| mode != "workflow"),
         path if of_dataset.contains(&path) => is_dataset,
         "/v1/workflows/logs?page=1&limit=1" => mode == Some("workflow"),
         "/v1/conversations?sort_by=-updated_at&limit=1" => false,
-        _ => return told(404, &json!({})),
+        _ => return reply(404, &json!({})),
     };
-    if allowed { told(200, &json!({ "data": [] })) } else { told(401, &json!({ "message": "Access token is invalid" })) }
+    if allowed { reply(200, &json!({ "data": [] })) } else { reply(401, &json!({ "message": "Access token is invalid" })) }
 }

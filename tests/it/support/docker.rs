@@ -1,4 +1,4 @@
-//! A Docker engine of one test: in namespaces of its own, so that nothing of it outlives it, however the test ends.
+//! The Docker engine of one test: in its own namespaces, so that nothing of it remains, however the test ends.
 
 use super::portcullis::binary;
 use super::process::Tool;
@@ -24,7 +24,7 @@ pub struct Container<'a> {
 }
 
 impl Engine {
-    /// Without a network. Nothing where the slow group was not asked for or no engine can run here, which is said.
+    /// Without a network. None if the slow group was not requested or no engine can run here, which is reported.
     pub fn start(test: &str) -> Option<Self> {
         Self::with(test, &["--storage-driver", "vfs", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
     }
@@ -127,7 +127,7 @@ impl Engine {
         Container { engine: self, name, flags }
     }
 
-    /// One that somebody else started.
+    /// An engine that another program started.
     pub fn container(&self, name: &str) -> Container<'_> {
         Container { engine: self, name: name.to_owned(), flags: PathBuf::new() }
     }
@@ -145,7 +145,7 @@ impl Engine {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    /// Kills the first process of the namespaces, and so all of them, and lets `unshare` reap it: nobody else would.
+    /// Kills the first process of the namespaces, and so all of them, and lets `unshare` reap it, because no other process would.
     fn kill(&mut self) {
         let Some(mut daemon) = self.daemon.take() else { return };
         let watch = Stopwatch::start();

@@ -28,7 +28,7 @@ impl Grpc {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("listener");
                 let serving = async {
                     while let Ok((stream, _)) = listener.accept().await {
-                        // As every gRPC server does: answers of several pieces wait for nobody.
+                        // As in every gRPC server: answers of several pieces are sent without waiting.
                         stream.set_nodelay(true).expect("nodelay");
                         tokio::spawn(serve(stream, Arc::clone(&shared)));
                     }

@@ -1,4 +1,4 @@
-//! Where the programs of a server are: this machine's own, or current ones below a root that `scripts/fresh-servers` made.
+//! The programs of a server: those of this machine, or current ones below a root that `scripts/fresh-servers` made.
 
 use super::left_out::{slow, unreachable};
 use super::postgres::{unprivileged, unprivileged_owns};

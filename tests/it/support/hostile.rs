@@ -1,4 +1,4 @@
-//! A peer that does what no server should.
+//! A peer that misbehaves.
 
 use super::{Dir, free_port};
 use std::io::{Read, Write};
@@ -89,9 +89,9 @@ impl Drop for Socket {
 /// Carries what comes both ways until either side is done.
 fn lead(mut client: UnixStream, port: u16) -> std::io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
-    let (mut asked, mut upstream) = (client.try_clone()?, server.try_clone()?);
+    let (mut requested, mut upstream) = (client.try_clone()?, server.try_clone()?);
     std::thread::spawn(move || {
-        drop(std::io::copy(&mut asked, &mut upstream));
+        drop(std::io::copy(&mut requested, &mut upstream));
         drop(upstream.shutdown(Shutdown::Both));
     });
     drop(std::io::copy(&mut server, &mut client));
@@ -138,8 +138,8 @@ fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool) -> std::io::
         }
         Manner::Cutting(port, after) => {
             let mut server = TcpStream::connect(("127.0.0.1", port))?;
-            let (mut asked, mut upstream) = (stream.try_clone()?, server.try_clone()?);
-            std::thread::spawn(move || drop(std::io::copy(&mut asked, &mut upstream)));
+            let (mut requested, mut upstream) = (stream.try_clone()?, server.try_clone()?);
+            std::thread::spawn(move || drop(std::io::copy(&mut requested, &mut upstream)));
             let mut left = after;
             let mut piece = [0; 4096];
             while left > 0 {
@@ -166,11 +166,11 @@ fn hold(stream: &mut TcpStream, ended: &AtomicBool) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A server that is none: it answers by what the test says, and keeps what it is told.
+/// A fake server: it answers as the test specifies, and keeps what it receives.
 #[derive(Debug)]
 pub struct Impostor {
     pub port: u16,
-    told: Arc<Mutex<Vec<u8>>>,
+    reported: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Impostor {
@@ -178,8 +178,8 @@ impl Impostor {
     pub fn start(greeting: Option<Vec<u8>>, answer: impl Fn(usize, &[u8]) -> Vec<u8> + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", free_port())).expect("bind the impostor");
         let port = listener.local_addr().expect("address").port();
-        let told: Arc<Mutex<Vec<u8>>> = Arc::default();
-        let heard = Arc::clone(&told);
+        let reported: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let heard = Arc::clone(&reported);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let (greeting, answer, heard) = (greeting.clone(), answer.clone(), Arc::clone(&heard));
@@ -196,11 +196,11 @@ impl Impostor {
                 });
             }
         });
-        Self { port, told }
+        Self { port, reported }
     }
 
-    /// Whether anybody said this to it.
-    pub fn was_told(&self, text: &str) -> bool {
-        self.told.lock().expect("impostor").windows(text.len()).any(|window| window == text.as_bytes())
+    /// Whether it received this.
+    pub fn has_received(&self, text: &str) -> bool {
+        self.reported.lock().expect("impostor").windows(text.len()).any(|window| window == text.as_bytes())
     }
 }

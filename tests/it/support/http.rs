@@ -1,4 +1,4 @@
-//! The smallest HTTP there is: a client that reads one answer, and a server whose answer the test sets.
+//! A minimal HTTP implementation: a client that reads one response, and a server whose response the test sets.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -31,7 +31,7 @@ fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<HttpRe
     stream.write_all(head.as_bytes())?;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
-    // Some servers keep the connection, whatever they were asked.
+    // Some servers keep the connection, whatever the request says.
     while !is_whole(&bytes) {
         match stream.read(&mut piece)? {
             0 => break,

@@ -1,4 +1,5 @@
-//! The kubelet's prober as its source has it (pkg/kubelet/prober/worker.go, pkg/probe/http): one request a period, verdicts by thresholds.
+//! The kubelet's prober, written after its source (pkg/kubelet/prober/worker.go, pkg/probe/http): one request per period, verdicts by
+//! thresholds.
 
 use super::Stopwatch;
 use std::fs;
@@ -134,7 +135,7 @@ impl Kubelet {
         Self { port, second: Duration::from_millis(second), since: Stopwatch::start(), terminating: false, startup, liveness, readiness }
     }
 
-    /// The pod is deleted: startup and liveness are not asked any more, readiness is.
+    /// The pod is deleted: startup and liveness are no longer probed, readiness is.
     pub fn terminate(&mut self) {
         self.terminating = true;
     }

@@ -1,4 +1,4 @@
-//! What a run of the tests leaves out is said where people see it, and is a failure where everything was asked for.
+//! Tests that are left out are reported where people see it, and fail if everything was requested.
 
 use super::variable;
 use std::fs::File;
@@ -9,19 +9,19 @@ use std::path::Path;
 /// `PORTCULLIS_LEFT_OUT` names, which `scripts/test` shows at its end, else to the real stderr.
 ///
 /// # Panics
-/// Under `PORTCULLIS_SLOW=1`, by which everything was asked for.
+/// Under `PORTCULLIS_SLOW=1`, which requests all tests.
 #[track_caller]
 pub fn left_out(test: &str, why: &str) {
     leave_out(test, why, everything(), variable("PORTCULLIS_LEFT_OUT").as_ref().map(Path::new));
 }
 
-/// Tells whether the slow group was asked for, else leaves the test out.
+/// Whether the slow group was requested; else leaves the test out.
 pub fn slow(test: &str) -> bool {
-    let asked = everything();
-    if !asked {
+    let requested = everything();
+    if !requested {
         left_out(test, "slow; scripts/test --all runs it");
     }
-    asked
+    requested
 }
 
 /// Tells whether we are root, else leaves the test out.
@@ -34,7 +34,7 @@ pub fn root(test: &str) -> bool {
     root
 }
 
-/// Leaves a test out for want of something that is fetched, which is no failure even where everything was asked for.
+/// Leaves a test out because something could not be fetched, which is no failure even if everything was requested.
 pub fn unreachable(test: &str, why: &str) {
     leave_out(test, why, false, variable("PORTCULLIS_LEFT_OUT").as_ref().map(Path::new));
 }
@@ -61,7 +61,7 @@ mod tests {
     use std::panic::catch_unwind;
 
     #[test]
-    fn what_is_left_out_is_written_down_and_fails_where_everything_was_asked_for() {
+    fn what_is_left_out_is_written_down_and_fails_if_everything_was_requested() {
         let dir = Dir::new();
         let list = dir.path().join("list");
         leave_out("one", "needs root", false, Some(&list));

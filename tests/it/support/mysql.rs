@@ -91,8 +91,8 @@ impl Drop for MySql {
 fn template(home: &Home) -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let mut asked = home.program(Path::new("/usr/sbin/mysqld"));
-        let version = asked.args(["--no-defaults", "--version"]).output().expect("ask mysqld for its version").stdout;
+        let mut requested = home.program(Path::new("/usr/sbin/mysqld"));
+        let version = requested.args(["--no-defaults", "--version"]).output().expect("ask mysqld for its version").stdout;
         let version: String = String::from_utf8_lossy(&version).chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mysql-template-1-{version}"));
         if !kept.exists() {

@@ -1,4 +1,4 @@
-//! A network namespace behind a link that can be cut: a host that is lost without a word.
+//! A network namespace behind a link that can be cut: a host that is lost without notice.
 
 use super::{left_out, unique};
 use std::process::Command;
@@ -38,7 +38,7 @@ impl Network {
         Some(network)
     }
 
-    /// Nothing passes any more, and nobody is told.
+    /// Drops all packets silently.
     pub fn cut(&self) {
         assert!(ip(&format!("link set {} down", self.link)), "cut the link");
     }

@@ -1,4 +1,4 @@
-//! `Portcullis::new().config(…).env(…).start()`: one run of the binary, said in a sentence.
+//! `Portcullis::new().config(…).env(…).start()`: one run of the binary.
 
 use super::http::{HttpResponse, ask, ask_abstract};
 use super::process::{self, MARK};
@@ -455,7 +455,7 @@ impl Running {
         }
     }
 
-    /// Another command of the binary, told where this run serves.
+    /// Another command of the binary, with the endpoint of this run.
     pub fn beside<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Output {
         let socket = format!("@{}", self.socket);
         let other = Portcullis::new().args(args);

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn postgres_takes_the_password_over_tcp_and_no_other() {
+    fn postgres_accepts_only_the_right_password_over_tcp() {
         let server = Postgres::start();
         let login = |password: &str| {
             let mut command = Command::new("psql");

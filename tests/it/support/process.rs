@@ -1,4 +1,4 @@
-//! What `/proc` knows of processes, and the end of everything that a test started.
+//! Data about processes from `/proc`, and the end of everything that a test started.
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};

@@ -1,4 +1,4 @@
-//! A TCP proxy that can freeze, thaw and cut what runs through it.
+//! A TCP proxy that can freeze, thaw and cut its connections.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -26,7 +26,7 @@ impl Proxy {
         Self::at((Ipv4Addr::LOCALHOST, super::free_port()), target)
     }
 
-    /// One that listens where a program has been told that its server is, e.g. on a port that it knows by heart.
+    /// One that listens on the address that a program uses for its server, for example a fixed port.
     pub fn at((address, port): (Ipv4Addr, u16), target: u16) -> Self {
         let listener = TcpListener::bind((address, port)).expect("bind the proxy");
         let port = listener.local_addr().expect("address").port();

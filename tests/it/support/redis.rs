@@ -1,4 +1,4 @@
-//! A private redis-server on a free port, and its protocol spoken by hand.
+//! A private redis-server on a free port, and a minimal client.
 
 use super::home::Home;
 use super::process::{self, MARK};
@@ -59,7 +59,7 @@ impl Redis {
         Self { port, password: None, options: Vec::new(), home, mark, dir, child: None }
     }
 
-    /// A node of a Cluster, whose bus has a free port, too: by itself it takes the one 10,000 above, whoever has that.
+    /// A node of a Cluster whose bus has a free port, too: by default it takes the port 10,000 above, even if that is in use.
     pub fn of_cluster() -> Self {
         Self::cluster_node().started()
     }
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redis_starts_private_and_asks_for_its_password() {
+    fn redis_starts_private_and_requires_its_password() {
         let mut redis = Redis::with_password("s3cret");
         redis.command(&["SET", "key", "value", "PX", "60000"]);
         assert_eq!(redis.get("key").as_deref(), Some("value"));

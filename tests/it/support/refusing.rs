@@ -1,4 +1,4 @@
-//! In front of a PostgreSQL: refuses statements by what they hold, as servers do that speak its protocol and lack some of its features.
+//! A proxy before a PostgreSQL: refuses statements by their content, like servers with its protocol that lack some of its features.
 
 use std::io::{Read, Result, Write};
 use std::net::{TcpListener, TcpStream};

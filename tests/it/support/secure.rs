@@ -1,4 +1,4 @@
-//! TLS in front of a server that speaks none.
+//! TLS in front of a server without TLS.
 
 use super::Certificates;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 #[derive(Clone, Copy, Debug)]
 pub enum Opening {
     Nothing,
-    /// The client asks for TLS, and is told that it may begin.
+    /// The client requests TLS, and gets permission to begin.
     Postgres,
     /// The server greets and offers TLS, the client asks for it.
     Mysql,

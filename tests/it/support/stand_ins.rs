@@ -1,4 +1,4 @@
-//! Stand-in programs on a PATH of their own, which write down how they were called and do what the environment says.
+//! Stand-in programs in a separate PATH, which record their calls and do what the environment specifies.
 
 use super::{Dir, Portcullis, chmod};
 use std::collections::BTreeMap;

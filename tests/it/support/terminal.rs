@@ -1,4 +1,4 @@
-//! A terminal as a person has one: what is typed, what is shown, and the end of the connection.
+//! A terminal like that of a person: what is typed, what is shown, and the end of the connection.
 
 use super::portcullis::Buffer;
 use super::secs;

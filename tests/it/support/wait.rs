@@ -1,4 +1,4 @@
-//! The one place where tests wait: on a condition, never for a time.
+//! The only place where tests wait: for a condition, never for a time.
 #![allow(clippy::disallowed_methods)]
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Message brokers and MongoDB: a real RabbitMQ, and answers as the manuals of the others have them.
+//! Message brokers and MongoDB: a real RabbitMQ, and responses from the manuals of the others.
 
 use super::wait_with;
 use crate::support::rabbitmq::RabbitMq;
@@ -52,11 +52,11 @@ fn a_mongodb_is_ready_once_it_is_a_primary_or_a_secondary() {
     wait_with(&["--timeout", "0s", &format!("mongodb://127.0.0.1:{refusing}")]).exits(69).says(&["hello: down", "starting or recovering"]);
     let several = format!("mongodb://127.0.0.1:{},127.0.0.1:{ready}", free_port());
     wait_with(&["--timeout", "5s", &several]).exits(0);
-    wait_with(&["--timeout", "5s", &format!("mongodb://me:secret@127.0.0.1:{ready}/")]).exits(0).says(&["the login is not tried"]);
+    wait_with(&["--timeout", "5s", &format!("mongodb://me:secret@127.0.0.1:{ready}/")]).exits(0).says(&["no login is attempted"]);
 }
 
 #[test]
-fn a_kafka_is_ready_once_it_says_what_it_can_be_asked() {
+fn a_kafka_is_ready_once_it_lists_its_apis() {
     // Kafka's protocol guide: length, correlation id, error, and for each question its number with the versions from and to.
     let answer = |keys: &[u8]| {
         let keys: Vec<u8> = keys.iter().flat_map(|key| [0, *key, 0, 0, 0, 9]).collect();
@@ -70,8 +70,8 @@ fn a_kafka_is_ready_once_it_says_what_it_can_be_asked() {
 }
 
 #[test]
-fn a_rabbitmq_tells_a_wrong_password_and_a_wrong_virtual_host() {
-    let Some(broker) = RabbitMq::start("a_rabbitmq_tells_a_wrong_password_and_a_wrong_virtual_host", "pass word/1") else { return };
+fn a_rabbitmq_reports_a_wrong_password_and_a_wrong_virtual_host() {
+    let Some(broker) = RabbitMq::start("a_rabbitmq_reports_a_wrong_password_and_a_wrong_virtual_host", "pass word/1") else { return };
     let url = |login: &str, vhost: &str| format!("amqp://{login}@127.0.0.1:{}/{vhost}", broker.port);
     wait_with(&["--timeout", "60s", &url("app:pass%20word%2F1", "tasks")]).exits(0).says(&["/tasks is ready"]);
     let said = wait_with(&["--timeout", "0s", "--try-timeout", "10s", &url("app:hunter2hunter2", "tasks")]).exits(69);

@@ -1,4 +1,4 @@
-//! PostgreSQL and MariaDB: every login that can go wrong, TLS as libpq has it, a server that is full.
+//! PostgreSQL and MariaDB: every failing login, TLS as in libpq, a full server.
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};
@@ -10,7 +10,7 @@ fn elsewhere(url: &str) -> String {
 }
 
 #[test]
-fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
+fn a_wrong_login_is_distinguished_from_a_missing_database_and_from_a_full_server() {
     let mut server = Postgres::reserve();
     server.setting("max_connections=4");
     server.setting("superuser_reserved_connections=1");
@@ -22,7 +22,7 @@ fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
     fails(&elsewhere(&server.url()), &["no such database", "3D000", "missing_database"]);
     let fast = wait_with(&["--fail-fast", "--timeout", "30s", &server.url_with("wrong")]).exits(69);
     assert!(fast.took < secs(10), "{:?}", fast.took);
-    assert_eq!(fast.stderr.matches("28P01").count(), 1, "the cause is told once: {}", fast.stderr);
+    assert_eq!(fast.stderr.matches("28P01").count(), 1, "the cause is reported once: {}", fast.stderr);
     let holders: Vec<_> =
         (0..3).map(|_| Portcullis::new().sh(&format!("echo 'SELECT pg_sleep(60)' | {}", server.psql_line())).start()).collect();
     eventually("no connection is left", secs(30), || {
@@ -36,7 +36,7 @@ fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
 }
 
 #[test]
-fn a_role_without_room_and_a_database_that_takes_nobody_are_told_apart() {
+fn a_role_without_room_and_a_database_without_connections_are_distinguished() {
     let server = Postgres::start();
     server.psql("ALTER ROLE app CONNECTION LIMIT 0");
     fails(&server.url(), &["too many connections", "53300", "for role \"app\""]);
@@ -102,18 +102,18 @@ fn sslmode_means_what_libpq_means() {
 }
 
 #[test]
-fn a_standby_answers_and_is_told_from_a_primary() {
+fn a_standby_answers_and_is_distinguished_from_a_primary() {
     let mut server = Postgres::reserve();
     server.standby();
     server.launch();
     server.until_up();
     passes(&server.url());
     passes(&format!("{}?target_session_attrs=standby", server.url()));
-    fails(&format!("{}?target_session_attrs=read-write", server.url()), &["peer not ready", "takes no writes"]);
+    fails(&format!("{}?target_session_attrs=read-write", server.url()), &["peer not ready", "accepts no writes"]);
 }
 
 #[test]
-fn mariadb_takes_the_login_over_tcp_tls_and_its_socket() {
+fn mariadb_accepts_the_login_over_tcp_tls_and_its_socket() {
     let certificates = Certificates::make();
     let options = [
         format!("--ssl-cert={}", certificates.pem("server").display()),

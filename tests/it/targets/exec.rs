@@ -1,4 +1,4 @@
-//! Commands as checks: their status, their end by the timeout, their user, and that nothing of them is left.
+//! Commands as checks: their status, their end by the timeout, their user, and that no process of them is left.
 
 use super::{fails, passes, wait_with};
 use crate::support::{Portcullis, eventually, process, secs};
@@ -10,8 +10,8 @@ fn a_command_is_ready_when_it_ends_with_status_0() {
     fails(r#"exec:["sh", "-c", "exit 3"]"#, &["command failed", "ended with status 3"]);
     fails(r#"exec:["sh", "-c", "kill -9 $$"]"#, &["command failed", "KILL"]);
     fails("exec:/nonexistent", &["cannot start /nonexistent", "it was not found"]);
-    wait_with(&["exec:echo hello | cat"]).exits(64).says(&["target 1", "need no shell"]);
-    wait_with(&["process:"]).exits(64).says(&["there is none here"]);
+    wait_with(&["exec:echo hello | cat"]).exits(64).says(&["target 1", "without shell syntax"]);
+    wait_with(&["process:"]).exits(64).says(&["`wait` starts none"]);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn the_gate_waits_for_commands_and_kills_those_that_hang() {
     let body = run.until_status("/healthz", 500, secs(20)).json();
     assert_eq!((&body["file"], &body["runs"], &body["hangs"]), (&"ok".into(), &"ok".into(), &"nok".into()), "{body}");
     run.signal(15);
-    assert!(run.ends_within(secs(4)), "a check's command holds nobody up");
+    assert!(run.ends_within(secs(4)), "a check's command does not delay the end");
     assert!(hangs().is_empty());
     run.leaves_nothing();
 }

@@ -1,4 +1,4 @@
-//! The health service of gRPC's own library, asked as it answers: plainly, over TLS, by service, and when it is about to leave.
+//! The health service of gRPC's own library, probed without and with TLS, by service, and while it shuts down.
 
 use super::{fails, wait_with};
 use crate::support::process::{self, Tool};

@@ -1,4 +1,5 @@
-//! A peer that never answers, talks nonsense, drips, floods or hangs up: each ends in time, in little memory, without a fault.
+//! A peer that never answers, sends nonsense, drips, floods or closes: each probe ends in time, in little memory, without an internal
+//! error.
 
 use crate::support::portcullis::binary;
 use crate::support::{
@@ -105,7 +106,7 @@ fn bound(url: &str, more: &[u8]) -> u64 {
 }
 
 #[test]
-fn who_never_answers_or_drips_is_a_timeout() {
+fn a_server_that_never_answers_or_drips_is_a_timeout() {
     for url in KINDS {
         for manner in [Manner::Silent, Manner::Dripping(b"")] {
             suffers(url, manner);
@@ -114,7 +115,7 @@ fn who_never_answers_or_drips_is_a_timeout() {
 }
 
 #[test]
-fn who_floods_gets_no_memory() {
+fn a_flooding_peer_gets_no_memory() {
     for url in KINDS {
         let quiet = suffers(url, Manner::Garbage);
         for (words, more) in floods(url) {
@@ -174,7 +175,7 @@ fn no_memory_behind_tls(url: &str, opening: Opening) {
 }
 
 #[test]
-fn who_floods_behind_tls_gets_no_memory() {
+fn a_flooding_peer_behind_tls_gets_no_memory() {
     for url in ["https://127.0.0.1:PORT/", "rediss://127.0.0.1:PORT/0", "grpcs://127.0.0.1:PORT"] {
         no_memory_behind_tls(url, Opening::Nothing);
     }
@@ -228,7 +229,7 @@ fn trusting_postgres(certificates: &Certificates) -> Postgres {
 }
 
 #[test]
-fn who_hangs_up_at_any_byte_is_survived() {
+fn a_peer_that_closes_at_any_byte_is_survived() {
     let server = trusting_postgres(&Certificates::make());
     survives_cuts("postgres://app@127.0.0.1:PORT/app?sslmode=disable", server.port, 1);
     let redis = Redis::with_password("secret");
@@ -244,7 +245,7 @@ fn who_hangs_up_at_any_byte_is_survived() {
 }
 
 #[test]
-fn who_hangs_up_at_any_byte_of_tls_is_survived() {
+fn a_peer_that_closes_at_any_byte_of_tls_is_survived() {
     let certificates = Certificates::make();
     let (http, grpc) = (Http::answering(200, "{}"), Grpc::saying(1));
     let (web, rpc) = (Secure::before(http.port, &certificates), Secure::before(grpc.port, &certificates));

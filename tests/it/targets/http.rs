@@ -53,7 +53,7 @@ fn https_is_verified_against_the_given_authority() {
     let wait = |more: &[&str]| super::wait_with(&[&["--timeout", "2s"], more].concat());
     wait(&["--ca", &ca.display().to_string(), &url]).exits(0);
     wait(&["--insecure", &url]).exits(0);
-    wait(&["--insecure", "--ca", &ca.display().to_string(), &url]).exits(64).says(&["--insecure", "`ca` has no use"]);
+    wait(&["--insecure", "--ca", &ca.display().to_string(), &url]).exits(64).says(&["--insecure", "`ca` has no effect"]);
     wait(&["--ca", "/nonexistent.pem", &url]).exits(69).says(&["tls handshake failed", "/nonexistent.pem"]);
     wait(&["--ca", "/ca.pem", "--client-key", "/key.pem", "tcp://h:1"]).exits(64).says(&["--ca, --client-key", "there is none"]);
     let other = Https::start(&certificates, "other", &[]);
@@ -95,7 +95,7 @@ fn several_endpoints_have_a_key_each_and_one_result() {
         one.port, two.port
     );
     let mut run = gate(&check).env("CHAT_KEY", "app-chat-secret").env("FLOW_KEY", "app-flow-secret").start();
-    eventually("both were asked", secs(20), || (!one.seen().is_empty() && !two.seen().is_empty()).then_some(()));
+    eventually("both were probed", secs(20), || (!one.seen().is_empty() && !two.seen().is_empty()).then_some(()));
     run.until_stderr("1 of 2 failed, first flow: the answer's status is 401", secs(20));
     two.set(200, "{}");
     run.exits(0);
@@ -140,7 +140,7 @@ impl Held {
         (held.now, held.all) = (held.now + 1, held.all + 1);
         held.most = held.most.max(held.now);
         let mut held = bell.wait_while(held, |held| !held.let_go).unwrap();
-        // Told before it is answered: whoever asks next is not in hand beside it.
+        // Counted before it is answered, so that the next request does not overlap with it.
         held.now -= 1;
         drop(held);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -159,14 +159,14 @@ impl Held {
 }
 
 #[test]
-fn as_many_endpoints_are_asked_at_once_as_parallel_says() {
+fn as_many_endpoints_are_probed_at_once_as_parallel_permits() {
     for (parallel, at_once) in [("parallel = 2\n", 2), ("", 8)] {
         let server = Held::start();
         let target = |name: usize| format!("[[checks.many.targets]]\nname = \"n{name}\"\nurl = \"http://127.0.0.1:{}/\"\n", server.port);
         let targets: String = (0..12).map(target).collect();
         let mut run = gate(&format!("[checks.many]\nwait = \"60s\"\ntimeout = \"30s\"\ninterval = \"1h\"\n{parallel}{targets}")).start();
-        eventually("so many are asked", secs(30), || (server.counts().0 == at_once).then_some(()));
-        wait::never("one more is asked", Duration::from_millis(300), || server.counts().0 > at_once);
+        eventually("so many are probed", secs(30), || (server.counts().0 == at_once).then_some(()));
+        wait::never("one more is probed", Duration::from_millis(300), || server.counts().0 > at_once);
         server.let_go();
         run.exits(0);
         assert_eq!(run.said().0, "started\n");
@@ -190,7 +190,7 @@ fn a_slow_head_and_a_slow_body_end_with_the_timeout() {
 }
 
 #[test]
-fn a_body_that_is_no_json_or_another_one_is_told_from_the_expected_one() {
+fn a_body_that_is_not_json_or_not_as_expected_is_recognized() {
     let server = Http::answering(200, "{\"status\": gree");
     let check = format!(
         "[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ json = {{ \"/status\" = [\"green\"] }} }}",
@@ -207,7 +207,7 @@ fn a_body_that_is_no_json_or_another_one_is_told_from_the_expected_one() {
 fn a_huge_body_is_read_no_further_than_is_looked_at() {
     let server = Hostile::new(Manner::Flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n", b"x"));
     let check = format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ body = \"up\" }}", server.port);
-    gate(&check).output().exits(69).says(&["the body does not hold"]);
+    gate(&check).output().exits(69).says(&["the body does not contain"]);
 }
 
 #[test]

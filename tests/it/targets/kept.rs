@@ -1,4 +1,4 @@
-//! A thousand probes of each kind: one connection that is never made again, or none that is left, and nothing written.
+//! A thousand probes of each kind: one kept connection, or none that is left, and nothing written.
 
 use crate::support::postgres::{PASSWORD, percent};
 use crate::support::redis::Reply;
@@ -63,9 +63,9 @@ fn mariadb_sees_one_session_and_no_change() {
 
 /// A figure that the server tells of itself.
 fn figure(server: &Redis, name: &str) -> i64 {
-    let Reply::Text(told) = server.command(&["INFO"]) else { panic!("no text") };
-    let line = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.unwrap_or_else(|| panic!("{name} is not in {told}")).parse().unwrap()
+    let Reply::Text(reported) = server.command(&["INFO"]) else { panic!("no text") };
+    let line = reported.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name} is not in {reported}")).parse().unwrap()
 }
 
 /// How many connections these servers have ever taken, less those that ask for it, and how many changes they have seen.
@@ -73,7 +73,7 @@ fn connections(servers: &[&Redis]) -> Vec<(i64, i64)> {
     servers.iter().map(|server| (figure(server, "total_connections_received"), figure(server, "rdb_changes_since_last_save"))).collect()
 }
 
-/// Fails unless nobody has connected but the two that looked at each figure, and nothing was written.
+/// Fails if there were connections other than the two that read the figures, or if anything was written.
 #[track_caller]
 fn stays(url: &str, servers: &[&Redis]) {
     let (first, last) = asks_a_thousand_times(url, || connections(servers));
@@ -138,7 +138,7 @@ fn http_keeps_no_connection() {
     let (http, certificates) = (Http::answering(200, "{}"), Certificates::make());
     keeps_none("http", http.port);
     keeps_none("https", Secure::before(http.port, &certificates).port);
-    assert_eq!(http.seen().len(), 2000, "each probe asked once");
+    assert_eq!(http.seen().len(), 2000, "each probe sent one request");
 }
 
 #[test]

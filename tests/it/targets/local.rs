@@ -1,4 +1,4 @@
-//! What needs no server: files, sockets, room on a disk; and gRPC, whose server is small.
+//! Targets without a server: files, sockets, free space on a disk; and gRPC, whose server is small.
 
 use super::{fails, passes};
 use crate::support::{Grpc, Portcullis};
@@ -26,7 +26,7 @@ fn files_sockets_and_disks_are_looked_at() {
 }
 
 #[test]
-fn grpc_is_ready_when_it_says_serving() {
+fn grpc_is_ready_when_it_reports_serving() {
     let server = Grpc::saying(1);
     let url = format!("grpc://127.0.0.1:{}", server.port);
     passes(&url);

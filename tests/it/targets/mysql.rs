@@ -1,4 +1,4 @@
-//! A current MySQL: every way to prove a password to it, with TLS and without, and an impostor that wants it in clear.
+//! A current MySQL: every authentication method, with and without TLS, and an impostor that requests the password in clear.
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};
@@ -6,8 +6,8 @@ use crate::support::secure::{Opening, Secure};
 use crate::support::{Certificates, Impostor, MySql, Portcullis};
 
 #[test]
-fn a_current_mysql_takes_the_login_with_a_cold_cache_and_without_tls() {
-    let test = "targets::mysql::a_current_mysql_takes_the_login_with_a_cold_cache_and_without_tls";
+fn a_current_mysql_accepts_the_login_with_a_cold_cache_and_without_tls() {
+    let test = "targets::mysql::a_current_mysql_accepts_the_login_with_a_cold_cache_and_without_tls";
     let Some(server) = MySql::start(test, PASSWORD, &[]) else { return };
     let url = |parameters: &str| format!("mysql://app:{}@127.0.0.1:{}/app?{parameters}", percent(PASSWORD), server.port);
     let cold = || drop(server.sql("FLUSH PRIVILEGES"));
@@ -47,7 +47,7 @@ fn impostor_with(asks: &'static [u8]) -> Impostor {
     Impostor::start(Some(packet(0, &greeting)), move |count, _| packet(2 * count as u8, asks))
 }
 
-/// One behind TLS that another has greeted and agreed on; the client asked for TLS in between.
+/// One behind TLS after a plain greeting; the client requested TLS in between.
 fn impostor_behind_tls(asks: &'static [u8], certificates: &Certificates) -> (Impostor, Secure) {
     let impostor = Impostor::start(None, move |count, _| packet(2 * count as u8 + 1, asks));
     let secure = Secure::after(Opening::Mysql, impostor.port, certificates);
@@ -62,31 +62,31 @@ fn packet(sequence: u8, body: &[u8]) -> Vec<u8> {
 const CLEAR: &[u8] = b"\xfemysql_clear_password\0";
 
 #[test]
-fn an_impostor_is_never_told_the_password_in_clear() {
+fn an_impostor_never_gets_the_password_in_clear() {
     for asks in [CLEAR, b"\x01\x04", b"\xfesha256_password\0abcdefghijklmnopqrst\0", b"\xfedialog\0"] {
         let impostor = impostor_with(asks);
         wait_with(&["--timeout", "300ms", &format!("mysql://app:open-sesame@127.0.0.1:{}/app", impostor.port)]).exits(69);
-        assert!(impostor.was_told("app") && !impostor.was_told("open-sesame"), "{asks:?}");
+        assert!(impostor.has_received("app") && !impostor.has_received("open-sesame"), "{asks:?}");
     }
 }
 
 #[test]
-fn over_tls_that_proves_nobody_no_password_is_told_in_clear() {
+fn over_unverified_tls_no_password_is_sent_in_clear() {
     let certificates = Certificates::make();
     let ask = |asks: &'static [u8], parameters: &str| {
         let (impostor, secure) = impostor_behind_tls(asks, &certificates);
         let url = format!("mysql://app:open-sesame@127.0.0.1:{}/app?{parameters}", secure.port);
         let said = wait_with(&["--timeout", "5s", "--fail-fast", &url]).exits(69);
-        assert!(impostor.was_told("app"), "{parameters}: the login reaches it: {}", said.stderr);
-        (impostor.was_told("open-sesame"), said)
+        assert!(impostor.has_received("app"), "{parameters}: the login reaches it: {}", said.stderr);
+        (impostor.has_received("open-sesame"), said)
     };
     for parameters in ["", "sslmode=prefer", "sslmode=require", "ssl-mode=REQUIRED"] {
-        let (told, said) = ask(CLEAR, parameters);
-        assert!(!told, "{parameters}: {}", said.stderr);
+        let (reported, said) = ask(CLEAR, parameters);
+        assert!(!reported, "{parameters}: {}", said.stderr);
         said.says(&["authentication failed", "mysql_clear_password", "verified certificate"]);
         assert!(!ask(b"\xfedialog\0", parameters).0, "{parameters}");
     }
-    // Who is proven is told: the impostor would hear it.
+    // To a proven server the password is sent: then the impostor gets it.
     let ca = certificates.pem("ca");
     assert!(ask(CLEAR, &format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={}", ca.display())).0);
 }

@@ -1,4 +1,4 @@
-//! Names as pods and containers have them, by a name server and a resolv.conf of a namespace's own.
+//! Names in pods and containers, with a name server and a resolv.conf in a separate namespace.
 
 use crate::support::portcullis::Output;
 use crate::support::{Portcullis, root, secs};
@@ -15,7 +15,7 @@ struct Apart<'a> {
 }
 
 impl Apart<'_> {
-    /// What portcullis says there, and the questions that were asked; none without the right to make a namespace, which is said.
+    /// The output of portcullis there, and the queries that it sent; none without the permission to create a namespace, which is reported.
     fn run(&self, portcullis: Portcullis) -> Option<(Output, Vec<String>)> {
         if !root(self.test) {
             return None;
@@ -33,8 +33,8 @@ impl Apart<'_> {
             ),
         );
         let output = portcullis.through(&format!("unshare --net --mount {}", script.display())).output();
-        let asked = output.stderr.lines().filter(|line| line.ends_with(" udp") || line.ends_with(" tcp")).map(str::to_owned).collect();
-        Some((output, asked))
+        let requested = output.stderr.lines().filter(|line| line.ends_with(" udp") || line.ends_with(" tcp")).map(str::to_owned).collect();
+        Some((output, requested))
     }
 }
 
@@ -68,7 +68,7 @@ fn a_name_that_glibc_resolves_is_resolved() {
             format!("{below}api.example.com A 127.0.0.9\napi.example.com AAAA NODATA\n"),
             "tcp://api.example.com:7000",
         ),
-        ("IPv6 first, and nobody listens there", format!("{found}db.default.svc.cluster.local AAAA ::1\n"), "tcp://db:7000"),
+        ("IPv6 first, and nothing listens there", format!("{found}db.default.svc.cluster.local AAAA ::1\n"), "tcp://db:7000"),
         (
             "IPv4 only has silence",
             "db.default.svc.cluster.local A drop\ndb.default.svc.cluster.local AAAA ::1\n".to_owned(),
@@ -84,8 +84,8 @@ fn a_name_that_glibc_resolves_is_resolved() {
     ];
     for (case, rules, url) in cases {
         let apart = Apart { test: TEST, rules: &rules, resolv: POD, hosts: "" };
-        let Some((output, asked)) = apart.run(wait(url, "5s")) else { return };
-        assert!(output.stderr.contains("is ready after") && !asked.is_empty(), "{case}: {} {asked:?}", output.stderr);
+        let Some((output, requested)) = apart.run(wait(url, "5s")) else { return };
+        assert!(output.stderr.contains("is ready after") && !requested.is_empty(), "{case}: {} {requested:?}", output.stderr);
         output.exits(0);
     }
 }
@@ -98,19 +98,19 @@ fn the_hosts_file_comes_before_the_name_servers() {
         resolv: POD,
         hosts: "127.0.0.9 cache db # as compose writes it\n",
     };
-    let Some((output, asked)) = apart.run(wait("tcp://db:7000", "5s")) else { return };
+    let Some((output, requested)) = apart.run(wait("tcp://db:7000", "5s")) else { return };
     output.exits(0);
-    assert_eq!(asked, [] as [&str; 0]);
+    assert_eq!(requested, [] as [&str; 0]);
 }
 
 #[test]
-fn a_name_that_is_missing_is_not_asked_for_without_end() {
-    let apart = Apart { test: "a_name_that_is_missing_is_not_asked_for_without_end", rules: "", resolv: POD, hosts: "" };
-    let Some((output, asked)) = apart.run(wait("tcp://db:7000", "4s")) else { return };
+fn a_name_that_is_missing_is_not_queried_without_end() {
+    let apart = Apart { test: "a_name_that_is_missing_is_not_queried_without_end", rules: "", resolv: POD, hosts: "" };
+    let Some((output, requested)) = apart.run(wait("tcp://db:7000", "4s")) else { return };
     let words = "db: no such name, says name server 127.0.0.1; 4 names of the search list were tried";
     output.exits(69).says(&["name resolution failed", words]);
     // Four seconds of ten each, one second ahead, and what the last lookup overdraws.
-    assert!((8..=58).contains(&asked.len()), "{} questions", asked.len());
+    assert!((8..=58).contains(&requested.len()), "{} questions", requested.len());
 }
 
 #[test]

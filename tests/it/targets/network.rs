@@ -1,4 +1,4 @@
-//! Networks that swallow packets and networks that come late, each in a namespace of its own.
+//! Networks that drop packets and networks that come late, each in its own namespace.
 
 use crate::support::{Portcullis, Stopwatch, root, secs};
 
@@ -14,7 +14,7 @@ fn apart(test: &str, setup: &str, url: &str, timeout: &str) -> Option<Portcullis
 
 #[test]
 fn an_address_that_swallows_packets_is_a_timeout() {
-    // Packets go to a card that is not at the other end; with a neighbour entry nobody is asked for the way before.
+    // Packets go to a card that does not exist; because of the neighbour entry no ARP query is sent before.
     let setup = "ip link add d0 type veth peer name d1 && ip addr add 10.99.0.1/24 dev d0 && ip link set d0 up && ip link set d1 up\n\
                  ip neigh add 10.99.0.2 lladdr 02:00:00:00:00:02 dev d0 nud permanent";
     for url in ["tcp://10.99.0.2:80", "redis://10.99.0.2:6379/0", "postgres://u:p@10.99.0.2/x", "http://10.99.0.2/"] {

@@ -1,4 +1,4 @@
-//! Parameters of a URL on the real server, and in front of an impostor: what asks for security is kept, the rest changes what is asked.
+//! Parameters of a URL with the real server and with an impostor: parameters for security are enforced, the others change the request.
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};
@@ -12,7 +12,7 @@ fn impostor_with(asks: &'static [u8]) -> Impostor {
 const CLEAR: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 
 #[test]
-fn an_impostor_never_gets_the_password_where_security_was_asked_for() {
+fn an_impostor_never_gets_the_password_if_security_was_requested() {
     for parameters in [
         "sslrootcert=system",
         "channel_binding=require",
@@ -35,17 +35,17 @@ fn an_impostor_never_gets_the_password_where_security_was_asked_for() {
         let impostor = impostor_with(CLEAR);
         let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?{parameters}", impostor.port);
         let said = wait_with(&["--timeout", "300ms", &url]);
-        assert!(!said.stderr.contains("is ready after") && !impostor.was_told("open-sesame"), "{parameters}: {}", said.stderr);
+        assert!(!said.stderr.contains("is ready after") && !impostor.has_received("open-sesame"), "{parameters}: {}", said.stderr);
     }
-    // It is one that would be told.
+    // Without the parameter this impostor gets the password.
     let impostor = impostor_with(CLEAR);
     wait_with(&["--timeout", "300ms", &format!("postgres://app:open-sesame@127.0.0.1:{}/app", impostor.port)]);
-    assert!(impostor.was_told("open-sesame"));
-    // An MD5 of it is a proof, and not asked for here.
+    assert!(impostor.has_received("open-sesame"));
+    // An MD5 of it is a proof, and not required here.
     let impostor = impostor_with(b"R\0\0\0\x0c\0\0\0\x05abcd");
     let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?require_auth=scram-sha-256", impostor.port);
     fails(&url, &["authentication failed", "MD5", "require_auth"]);
-    assert!(!impostor.was_told("md5"));
+    assert!(!impostor.has_received("md5"));
 }
 
 #[test]
@@ -65,16 +65,16 @@ fn a_login_is_bound_to_the_certificate_and_made_in_the_ways_that_are_allowed() {
     server.psql(&format!("SET password_encryption = md5; ALTER ROLE app PASSWORD '{}'", PASSWORD.replace('\'', "''")));
     server.access("local all all trust\nhost all all 127.0.0.1/32 md5\n");
     server.psql("SELECT pg_reload_conf()");
-    crate::support::eventually("MD5 is asked for", crate::support::secs(30), || {
+    crate::support::eventually("MD5 is requested", crate::support::secs(30), || {
         wait_with(&["--timeout", "1s", &of("require_auth=md5")]).stderr.contains("is ready after").then_some(())
     });
     fails(&of("sslmode=require&channel_binding=require"), &["does not bind the login"]);
     server.access("local all all trust\nhost all all 127.0.0.1/32 trust\n");
     server.psql("SELECT pg_reload_conf()");
-    crate::support::eventually("nothing is asked for", crate::support::secs(30), || {
+    crate::support::eventually("nothing is requested", crate::support::secs(30), || {
         wait_with(&["--timeout", "1s", &of("require_auth=none")]).stderr.contains("is ready after").then_some(())
     });
-    fails(&of("require_auth=scram-sha-256"), &["without a proof"]);
+    fails(&of("require_auth=scram-sha-256"), &["without authentication"]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_redis_user_without_a_password_logs_in_as_redis_py_does() {
 }
 
 #[test]
-fn wait_takes_passwords_from_variables_and_files_as_the_servers_own_clients_do() {
+fn wait_reads_passwords_from_variables_and_files_like_the_servers_own_clients() {
     let (postgres, redis) = (Postgres::start(), Redis::with_password("right password"));
     let database = format!("postgres://app@127.0.0.1:{}/app", postgres.port);
     let cache = format!("redis://127.0.0.1:{}/0", redis.port);

@@ -1,4 +1,4 @@
-//! A certificate that is named as trusted is trusted for what it is good for, as curl has it with `--cacert`.
+//! A certificate that is configured as trusted is trusted only for its purpose, as in curl with `--cacert`.
 
 use crate::support::{Certificates, Portcullis, eventually, free_port, secs};
 use std::process::{Child, Command, Stdio};
@@ -38,7 +38,7 @@ fn serve(certificates: &Certificates, name: &str) -> (Server, u16) {
 }
 
 #[test]
-fn a_trusted_certificate_is_good_for_what_it_says_only() {
+fn a_trusted_certificate_is_valid_only_for_its_purpose() {
     let certificates = Certificates::make();
     let made = Command::new("bash").args(["-c", SCRIPT]).current_dir(certificates.path()).output().expect("run bash");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

@@ -1,4 +1,4 @@
-//! What a real pgbouncer says when it lets nobody in: one SQLSTATE for nearly all of it, so that its words tell what is wrong.
+//! The errors of a real pgbouncer that refuses all logins: nearly all have one SQLSTATE, so the text shows the reason.
 
 use super::{passes, wait_with};
 use crate::support::pgbouncer::PgBouncer;
@@ -25,7 +25,7 @@ fn prepared() -> (Postgres, String) {
 
 /// The class and the words of the first try: the pooler makes the next one wait.
 #[track_caller]
-fn told(url: &str, class: &str, words: &str) {
+fn reports(url: &str, class: &str, words: &str) {
     let said = wait_with(&["--json", "--timeout", "0s", "--try-timeout", "20s", url]).exits(69);
     let document: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     let target = &document["targets"][0];
@@ -37,15 +37,15 @@ fn turns_away(pooler: &PgBouncer) {
     let of = |login: &str, database: &str| format!("postgres://{login}@127.0.0.1:{}/{database}", pooler.port);
     let app = format!("app:{}", percent(PASSWORD));
     passes(&pooler.url());
-    told(&of("app:wrong", "app"), "auth", "authentication failed");
-    told(&of("nobody:wrong", "app"), "auth", "authentication failed");
-    told(&of(&app, "nowhere"), "missing", "no such database");
+    reports(&of("app:wrong", "app"), "auth", "authentication failed");
+    reports(&of("nobody:wrong", "app"), "auth", "authentication failed");
+    reports(&of(&app, "nowhere"), "missing", "no such database");
     // What the server says to the pooler, in the server's words.
-    told(&of(&app, "gone"), "missing", "does not exist");
-    told(&of(&app, "shut"), "missing", "not currently accepting connections");
-    told(&of(&app, "full"), "not_ready", "too many connections for role");
-    told(&of(&app, "wrong"), "auth", "authentication failed");
-    told(&of(&app, "barred"), "auth", "not permitted to log in");
+    reports(&of(&app, "gone"), "missing", "does not exist");
+    reports(&of(&app, "shut"), "missing", "not currently accepting connections");
+    reports(&of(&app, "full"), "not_ready", "too many connections for role");
+    reports(&of(&app, "wrong"), "auth", "authentication failed");
+    reports(&of(&app, "barred"), "auth", "not permitted to log in");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_pooler_without_room_is_not_ready() {
         let pooler = PgBouncer::with(&server, settings);
         passes(&pooler.url());
         let client = busy(&server, &pooler);
-        told(&pooler.url(), "not_ready", words);
+        reports(&pooler.url(), "not_ready", words);
         drop(client);
         server
             .psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");

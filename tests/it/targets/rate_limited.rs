@@ -1,4 +1,4 @@
-//! A peer with an interval of its own is asked at most that often, whatever happens here and whoever looks.
+//! A peer with its own interval is probed at most that often, whatever happens here and whichever client looks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,7 +68,7 @@ impl Drop for Viewers {
 }
 
 #[test]
-fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_and_after_reloads() {
+fn a_peer_is_probed_once_an_interval_at_most_at_the_gate_in_step_before_restarts_and_after_reloads() {
     let peers = [Http::answering(500, "{}"), Http::answering(401, "{}"), Http::answering(200, "{}")];
     let [group, single, of_module] = &peers;
     let run = Portcullis::new();
@@ -76,14 +76,14 @@ fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_
     let text = |failure_threshold| config(group, single, of_module, failure_threshold).replace('@', &child);
     let began = Stopwatch::start();
     let mut run = run.config(&text(3)).start();
-    let asked = |least: usize| {
+    let requested = |least: usize| {
         let before = [group, single].map(|peer| peer.seen().len());
-        eventually("both are asked again", secs(60), || {
+        eventually("both are probed again", secs(60), || {
             [group, single].iter().zip(before).all(|(peer, before)| peer.seen().len() >= before + least).then_some(())
         });
     };
     let viewers = Viewers::of(&run.socket);
-    asked(3);
+    requested(3);
     assert_eq!(run.get("/readyz").code, 500, "both answers keep the start waiting");
     for peer in [group, single] {
         peer.set(200, "{}");
@@ -101,11 +101,11 @@ fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_
         assert!(said.contains("dify, search changed"), "{said}");
         run.until_status("/readyz", 200, secs(60));
     }
-    asked(2);
-    eventually("the module's own check is asked, too", secs(60), || (of_module.seen().len() >= 2).then_some(()));
+    requested(2);
+    eventually("the module's own check is probed, too", secs(60), || (of_module.seen().len() >= 2).then_some(()));
     drop(viewers);
     for peer in &peers {
-        // In this order: what is asked in between is not held against anybody.
+        // In this order, so that probes in between do no harm.
         let (count, elapsed) = (peer.seen().len(), began.elapsed());
         assert!(count as f64 <= elapsed.as_secs_f64() + 1.0, "{count} questions in {elapsed:?}");
     }

@@ -1,4 +1,4 @@
-//! Which redirects of an HTTP endpoint are followed, and who gets the check's credentials then.
+//! Which redirects of an HTTP endpoint are followed, and which server then gets the check's credentials.
 
 use super::{fails, passes};
 use crate::support::{Portcullis, free_port};
@@ -76,7 +76,7 @@ fn a_redirect_that_is_expected_is_not_followed() {
 }
 
 #[test]
-fn the_key_of_a_check_says_how_many_are_followed() {
+fn the_key_of_a_check_sets_how_many_are_followed() {
     let (server, other) = (Redirecting::start(), Redirecting::start());
     for (redirects, code) in [(0, 69), (1, 0)] {
         let url = server.url(&format!("/to/{}", other.url("/there")));
@@ -88,7 +88,7 @@ fn the_key_of_a_check_says_how_many_are_followed() {
 }
 
 /// Asks `url` once with an account in the URL, a bearer token and a key, following so many redirects.
-fn asked(url: &str, redirects: Option<u8>) -> Result<(), Failure> {
+fn requested(url: &str, redirects: Option<u8>) -> Result<(), Failure> {
     let target = HttpTarget {
         url: Secret::unlisted(url.replace("://", "://me:open-sesame@")),
         shown: url.to_owned(),
@@ -109,7 +109,7 @@ fn asked(url: &str, redirects: Option<u8>) -> Result<(), Failure> {
 #[test]
 fn another_host_that_may_be_followed_to_gets_no_credentials() {
     let (server, other) = (Redirecting::start(), Redirecting::start());
-    asked(&server.url(&format!("/to/{}", other.url("/to//new"))), Some(2)).unwrap();
+    requested(&server.url(&format!("/to/{}", other.url("/to//new"))), Some(2)).unwrap();
     let seen = other.seen();
     assert!(seen.contains("get /new http"), "{seen}");
     for secret in ["authorization", "x-key", "cookie", "referer", "sesame"] {
@@ -117,10 +117,10 @@ fn another_host_that_may_be_followed_to_gets_no_credentials() {
     }
     // Neither does the first host when it is led back to.
     let before = server.seen().len();
-    asked(&server.url(&format!("/to/{}", other.url(&format!("/to/{}", server.url("/home"))))), Some(2)).unwrap();
+    requested(&server.url(&format!("/to/{}", other.url(&format!("/to/{}", server.url("/home"))))), Some(2)).unwrap();
     let home = server.seen()[before..].split("\n\n").find(|head| head.starts_with("get /home")).map(str::to_owned);
     assert!(home.is_some_and(|head| !head.contains("x-key")), "{}", server.seen());
-    let refused = asked(&server.url(&format!("/to/{}", other.url("/to//new"))), Some(1)).unwrap_err();
+    let refused = requested(&server.url(&format!("/to/{}", other.url("/to//new"))), Some(1)).unwrap_err();
     assert_eq!((refused.kind, refused.status), (ErrorKind::Status, Some(302)));
-    assert_eq!(asked(&server.url("/to//new"), Some(0)).unwrap_err().status, Some(302));
+    assert_eq!(requested(&server.url("/to//new"), Some(0)).unwrap_err().status, Some(302));
 }

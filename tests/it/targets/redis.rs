@@ -1,4 +1,4 @@
-//! Redis in every state and way of running it, and the registry in it.
+//! Redis in every state and deployment form, and the registry in it.
 
 use super::{fails, passes};
 use crate::support::redis::Reply;
@@ -6,7 +6,7 @@ use crate::support::{Certificates, Portcullis, Redis, eventually, free_port, sec
 use std::process::Command;
 
 #[test]
-fn a_missing_and_a_wrong_password_are_told_apart() {
+fn a_missing_and_a_wrong_password_are_distinguished() {
     let server = Redis::with_password("right password");
     passes(&server.url().replace("right password", "right%20password"));
     fails(&format!("redis://127.0.0.1:{}/0", server.port), &["authentication failed", "NOAUTH"]);
@@ -65,7 +65,7 @@ fn the_master_is_found_through_its_sentinels_after_a_failover_too() {
     let sentinel = Redis::sentinel("mymaster", master.port);
     let url = format!("redis+sentinel://127.0.0.1:{},127.0.0.1:{}/mymaster/0", free_port(), sentinel.port);
     passes(&url);
-    fails(&url.replace("mymaster", "other"), &["knows no master other"]);
+    fails(&url.replace("mymaster", "other"), &["does not know the master other"]);
     eventually("the sentinel knows the replica", secs(60), || match sentinel.command(&["SENTINEL", "REPLICAS", "mymaster"]) {
         Reply::List(replicas) => (!replicas.is_empty()).then_some(()),
         _ => None,
@@ -175,7 +175,7 @@ fn a_sentinel_that_names_a_path_gets_no_password_anywhere() {
         let url = format!("redis+sentinel://:s3cret@127.0.0.1:{}/mymaster/0", rogue("SENTINEL", address));
         fails(&url, &["the address that the sentinel gives", "neither a name nor an IP address"]);
     }
-    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody has connected");
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "no connection was made");
 }
 
 #[test]
@@ -191,5 +191,5 @@ fn a_cluster_node_that_moves_a_key_to_a_path_gets_no_password_anywhere() {
         let words = ["the key's owner that the node names", "neither a name nor an IP address"];
         Portcullis::new().args(["ready", "api", "--url", &url]).output().exits(69).says(&words);
     }
-    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody has connected");
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "no connection was made");
 }

@@ -1,4 +1,4 @@
-//! `portcullis wait` as a command: in place, in parallel, with its own exit codes, and gone at TERM.
+//! `portcullis wait` as a command: it executes in place, probes in parallel, has its own exit codes, and ends at TERM.
 
 use super::{wait_for, wait_with};
 use crate::support::{Exit, Portcullis, Stopwatch, free_port, secs};
@@ -35,7 +35,7 @@ fn a_port_that_opens_is_noticed_within_a_moment() {
 }
 
 #[test]
-fn who_was_not_ready_is_told_with_the_cause() {
+fn targets_that_were_not_ready_are_reported_with_the_cause() {
     let port = free_port();
     let (closed, file) = (format!("tcp://127.0.0.1:{port}"), "file:///nonexistent");
     let said = wait_with(&["--timeout", "300ms", &closed, file, "dns://localhost"]).exits(69);
@@ -112,7 +112,8 @@ fn a_dumb_terminal_gets_lines() {
 
 /// The examples of the table of targets in docs/waiting.md.
 fn examples() -> Vec<&'static str> {
-    let table = include_str!("../../../docs/waiting.md").split("| target | it is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let table =
+        include_str!("../../../docs/waiting.md").split("| target | it is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
     let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
     cells.flat_map(|cell| cell.split('`').step_by(2)).filter(|example| !example.contains('\u{2026}') && !example.contains(" = ")).collect()
 }
@@ -158,7 +159,7 @@ fn pid_1_ends_at_once_by_term_and_int() {
 }
 
 #[test]
-fn a_name_without_an_address_is_told_from_a_refusal() {
+fn a_name_without_an_address_is_distinguished_from_a_refusal() {
     wait_for("tcp://nonexistent.invalid:1").exits(69).says(&["name resolution failed"]);
 }
 

@@ -6,19 +6,19 @@ use super::{Fault, FaultKind, PathSegment, Reader};
 use crate::config::node::{Entry, Node, Table, Value};
 
 impl<'a> Reader<'a> {
-    /// What is below.
+    /// The values below.
     fn below(self, node: &'a Node) -> Self {
         Self { node, group: None, ..self }
     }
 
-    /// A table whose keys are all among `known`.
+    /// A table with only `known` keys.
     pub(super) fn refuse_unknown(table: &Table, known: &[&'static str]) -> Result<(), Box<Fault>> {
         let all = table.iter().all(|entry| known.contains(&entry.key.as_str()));
         if all { Ok(()) } else { Err(Fault::new(FaultKind::Unknown(known.to_vec()))) }
     }
 }
 
-/// The groups of a union: each is given the same table.
+/// The groups of a union: each gets the same table.
 pub(super) struct Groups<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) left: usize,
@@ -36,7 +36,7 @@ impl<'de> SeqAccess<'de> for Groups<'_> {
     }
 }
 
-/// The items of a list, but for holes; places do not shift.
+/// The items of a list without holes; the indices of the others stay.
 pub(super) struct Items<'a> {
     reader: Reader<'a>,
     nodes: &'a [Node],

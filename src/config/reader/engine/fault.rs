@@ -1,4 +1,4 @@
-//! What is wrong with a value, as serde passes it up to the section that is read.
+//! The errors of a value, which serde passes up to the section.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::{self, Expected, Unexpected};
 
 use super::SHOWN;
 
-/// One step from a section to a value in it.
+/// One segment of the path from a section to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::config::reader) enum PathSegment {
     /// Of a table.
@@ -18,19 +18,19 @@ pub(in crate::config::reader) enum PathSegment {
 /// Why a value cannot be read.
 #[derive(Debug)]
 pub(in crate::config::reader) enum FaultKind {
-    /// What is wrong, as the rest of a sentence that begins with the key; several for a text with several wrong variables.
+    /// The error, as the rest of a sentence that begins with the key; several for a text with several wrong variables.
     Messages(Vec<String>),
-    /// A key of a table is none of these.
+    /// A key of a table that is none of these.
     Unknown(Vec<&'static str>),
     /// A key is missing.
     Missing(&'static str),
-    /// It holds a variable, and its form alone is looked at; or a fault was found there before.
+    /// It contains a variable and only its form is checked; or an error was reported there before.
     Open,
-    /// A variable or an option writes a list or a table as text; with the sentence for one that does not.
+    /// A variable or an option contains a list or a table as text; with the message if it does not.
     Unfold(String),
 }
 
-/// What is wrong, with its place below the section that is read. Boxed wherever it is passed on, which every key of every section does.
+/// The error, with its place below the section. Boxed, because every key of every section passes it on.
 #[derive(Debug)]
 pub(in crate::config::reader) struct Fault {
     pub(in crate::config::reader) path: Vec<PathSegment>,
@@ -69,9 +69,9 @@ impl de::Error for Box<Fault> {
         Fault::new(FaultKind::Missing(field))
     }
 
-    /// The engine refuses unknown keys before serde sees them; this is for the words of an enum behind a visitor of its own.
+    /// The engine refuses unknown keys before serde sees them; this is for the words of an enum with its own visitor.
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Fault::message(format!("is `{SHOWN}`; one of {} is wanted", listed(known)))
+        Fault::message(format!("is `{SHOWN}`; expected one of {}", listed(known)))
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
@@ -82,11 +82,11 @@ impl de::Error for Box<Fault> {
             Unexpected::Map => "a table",
             _ => "a number",
         };
-        Fault::message(format!("is {found}; {} is wanted", named(wanted)))
+        Fault::message(format!("is {found}; expected {}", named(wanted)))
     }
 }
 
-/// What a visitor of serde's own wants, in our words.
+/// What a visitor of serde expects, in our words.
 pub(super) fn named(wanted: &dyn Expected) -> String {
     match wanted.to_string().as_str() {
         "a sequence" => "a list".to_owned(),

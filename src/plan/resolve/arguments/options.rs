@@ -1,4 +1,4 @@
-//! `[options]`: the options among the arguments that become variables, and are taken off.
+//! `[options]`: the options among the arguments that set variables and are removed.
 
 use crate::config::arguments::OptionKeys;
 use crate::config::interpolate::Text;
@@ -6,15 +6,15 @@ use crate::config::node::{Entry, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::Section;
 
-/// An option that is known.
+/// A known option.
 struct Known {
     name: String,
     variable: String,
-    /// What a flag sets; none for an option with a value.
+    /// The value of a flag; none for an option with a value.
     flag: Option<String>,
 }
 
-/// The arguments without the options that are known, and the variables that these become. What follows a `--` is left alone.
+/// The arguments without the known options, and the variables that these set. Arguments after a `--` are not changed.
 pub(in crate::plan::resolve) fn options(root: &Section<'_>, arguments: &[String]) -> (Vec<String>, Vec<(String, String)>) {
     let Some(section) = root.table("options") else { return (arguments.to_vec(), Vec::new()) };
     let known: Vec<Known> = section.entries().filter_map(|entry| read(&section, entry)).collect();
@@ -37,17 +37,17 @@ pub(in crate::plan::resolve) fn options(root: &Section<'_>, arguments: &[String]
         };
         match (&option.flag, value) {
             (Some(flag), None) => variables.push((option.variable.clone(), flag.clone())),
-            (Some(_), Some(_)) => usage(format!("the option {name} takes no value; write it alone")),
+            (Some(_), Some(_)) => usage(format!("the option {name} takes no value")),
             (None, value) => match value.or_else(|| arguments.next().cloned()) {
                 Some(value) => variables.push((option.variable.clone(), value)),
-                None => usage(format!("the option {name} wants a value, as `{name} VALUE` or `{name}=VALUE`")),
+                None => usage(format!("the option {name} wants a value, for example `{name} VALUE` or `{name}=VALUE`")),
             },
         }
     }
     (rest, variables)
 }
 
-/// One option, where nothing is wrong with it.
+/// One option, if it has no errors.
 fn read(section: &Section<'_>, entry: &Entry) -> Option<Known> {
     let context = section.context();
     let path = section.below(&entry.key);
@@ -56,7 +56,7 @@ fn read(section: &Section<'_>, entry: &Entry) -> Option<Known> {
         None
     };
     if !entry.key.starts_with('-') || entry.key == "--" || entry.key.contains(['=', ' ']) {
-        return wrong("is no option: one begins with `-`, as `--workers`, and has neither `=` nor blanks");
+        return wrong("is not an option: options begin with `-`, such as `--workers`, and contain neither `=` nor blanks");
     }
     let keys = if let Value::Table(_) = entry.node.value {
         let mut keys = context.open(&entry.node, &path, section.depth())?;
@@ -71,10 +71,10 @@ fn read(section: &Section<'_>, entry: &Entry) -> Option<Known> {
     };
     let value = keys.value.as_ref().map(|value| value.0.value());
     let (variable, flag) = match (&keys.variable.0, &keys.flag.0) {
-        (Some(_), None) if value.is_some() => return wrong("has a `value` of its own; that is for a `flag`"),
+        (Some(_), None) if value.is_some() => return wrong("has a `value`, which is only for a `flag`"),
         (Some(variable), None) => (variable, None),
         (None, Some(flag)) => (flag, Some(value.unwrap_or_else(|| "true".to_owned()))),
-        _ => return wrong("wants one of `variable` and `flag`: the variable that it becomes"),
+        _ => return wrong("needs either `variable` or `flag`: the variable that it sets"),
     };
     let variable = Text::value(variable);
     if variable.is_empty() || variable.contains(['=', '\0']) {

@@ -1,4 +1,4 @@
-//! `[conditions]`: each is asked once in a start, before anything else is done.
+//! `[conditions]`: each is evaluated once in a start, before anything else.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::config::node::Node;
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, NamedCondition, Section};
 use crate::plan::argv::Word;
-use crate::sys;
+use crate::sys::{self, command::Unanswered};
 
 /// How long a command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
-/// Whether the condition `name` of `[conditions]`, which stands at `node`, holds; it is asked once in a start, its commands are, too.
+/// Whether the condition `name` of `[conditions]` at `node` holds; it is evaluated once in a start, including its commands.
 pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> bool {
     if let Some(known) = context.environment.answer(name) {
         return known;
@@ -23,7 +23,14 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
     let holds = found.plan.holds(&mut |process| {
         let words: Vec<&str> = process.argv.words().iter().map(Word::value).collect();
         sys::command::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {
-            let text = format!("`command` in [conditions.{name}] cannot be asked: {}: {why}", process.argv.program());
+            let why = match why {
+                Unanswered::Because(why) => why,
+                Unanswered::Stopped(number) => {
+                    context.environment.note_stop(number);
+                    "the start was stopped meanwhile".to_owned()
+                }
+            };
+            let text = format!("`command` in [conditions.{name}] cannot be run: {}: {why}", process.argv.program());
             context.problem(Problem::at(&node.origin, text));
             false
         })
@@ -35,13 +42,13 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
     holds
 }
 
-/// Notes what `[conditions]` has, so that each can be asked as soon as something names it.
+/// Records `[conditions]`, so that each can be evaluated as soon as something refers to it.
 pub(in crate::plan::resolve) fn name_all(root: &Section<'_>) {
     let Some(section) = root.table("conditions") else { return };
     section.entries().for_each(|entry| root.context().name_condition(&entry.key, NamedCondition::Written(entry.node.clone())));
 }
 
-/// Asks each of `[conditions]` that was not asked before.
+/// Evaluates all `[conditions]` that were not evaluated before.
 pub(in crate::plan::resolve) fn evaluate_all(root: &Section<'_>) {
     let Some(section) = root.table("conditions") else { return };
     for entry in section.entries() {

@@ -1,4 +1,4 @@
-//! What of a condition is decided at once, and what stays.
+//! Which parts of a condition are decided at once, and which remain.
 
 use super::*;
 use crate::config::node::parse_document;
@@ -20,7 +20,7 @@ fn later(when: &str) -> String {
 }
 
 #[test]
-fn what_is_known_is_decided_and_files_and_commands_stay() {
+fn known_parts_are_decided_and_files_and_commands_remain() {
     for (when, left) in [
         ("{ var = 'FLAG', truthy = true }", "always"),
         ("{ argument = 1, one_of = ['worker'] }", "never"),
@@ -31,7 +31,7 @@ fn what_is_known_is_decided_and_files_and_commands_stay() {
         ("[{ var = 'FLAG', truthy = true }, { file = '/x', executable = true }]", "always"),
         (
             "[{ command = ['test', '-e', '/${NAME}'] }, { file = '/x', contains = 'y' }]",
-            "`test -e /a` ends with 0 or the file /x contains what is wanted",
+            "`test -e /a` ends with 0 or the file /x contains the expected text",
         ),
         ("{ all = [{ root = true }, { root = false }, { command = ['true'] }] }", "never"),
     ] {

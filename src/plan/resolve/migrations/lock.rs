@@ -13,10 +13,10 @@ use crate::plan::{CheckPlan, LockPlan, SecondLock};
 /// The database that every PostgreSQL has from the start (initdb).
 const MAINTENANCE: &str = "postgres";
 
-/// The longest name of PostgreSQL's, in bytes.
+/// The longest name in PostgreSQL, in bytes.
 const LONGEST_IDENTIFIER: usize = 63;
 
-/// What is said of the lock, and the checks that could hold it.
+/// The keys of the lock, and the checks that could hold it.
 pub(in crate::plan::resolve) struct Locks<'a> {
     pub section: &'a Section<'a>,
     pub declared: &'a MigrationKeys,
@@ -24,7 +24,7 @@ pub(in crate::plan::resolve) struct Locks<'a> {
 }
 
 impl Locks<'_> {
-    /// The lock; none when it is wrong.
+    /// The lock; none if it has errors.
     pub(in crate::plan::resolve) fn lock(&self) -> Option<LockPlan> {
         let lock = self.keyed(self.place()?);
         Some(self.in_table(lock))
@@ -42,7 +42,7 @@ impl Locks<'_> {
         let lock = lock.as_str();
         if let Some(path) = lock.strip_prefix("file://") {
             if !path.starts_with('/') {
-                section.problem("lock", "names no absolute path; `file:///data/app.db.portcullis-lock` is one");
+                section.problem("lock", "is not an absolute path such as `file:///data/app.db.portcullis-lock`");
                 return None;
             }
             return Some(LockPlan::File(path.into()));
@@ -57,10 +57,10 @@ impl Locks<'_> {
             "none" => Some(LockPlan::None),
             "auto" => match own.as_slice() {
                 [check] => of_check(check, lock_name),
-                // The database may be that of a check that is wrong; without a lock there would be nothing to hold it together.
+                // The database may belong to a check with errors, which has been reported.
                 [] if !section.context().checks_are_right() => None,
                 [] => {
-                    section.problem("lock", "finds no postgres or mysql check whose database could hold the lock; configure one, or write `lock = \"none\"` where one replica is all");
+                    section.problem("lock", "finds no postgres or mysql check whose database could hold the lock; configure one, or write `lock = \"none\"` if there is only one replica");
                     None
                 }
                 _ => {
@@ -73,7 +73,7 @@ impl Locks<'_> {
                 match found.map(|check| of_check(check, lock_name)) {
                     Some(Some(lock)) => return Some(lock),
                     Some(None) => {
-                        section.problem("lock", format!("names `{name}`, which is no database or redis check and cannot hold the lock"));
+                        section.problem("lock", format!("names `{name}`, which is not a database or redis check and cannot hold the lock"));
                     }
                     None => {
                         let known = databases.iter().map(|check| check.name.as_str()).chain(["auto", "none"]);
@@ -93,35 +93,34 @@ impl Locks<'_> {
             }
             (lock @ LockPlan::None, Some(_)) | (lock, None) => lock,
             (lock, Some(_)) => {
-                self.section
-                    .problem("lock_key", "is the key of an advisory lock of PostgreSQL, and the lock is of another kind; use `lock_name`");
+                self.section.problem("lock_key", "is for an advisory lock of PostgreSQL, but the lock is of another kind; use `lock_name`");
                 lock
             }
         }
     }
 
-    /// The same lock, or a row of the table that is named.
+    /// The same lock, or a row of the named table.
     fn in_table(&self, lock: LockPlan) -> LockPlan {
         let section = self.section;
         let Some(named) = &self.declared.lock_table.0 else { return lock };
         let Some(table) = quoted(&named.value()) else {
-            section.problem("lock_table", "is no name of a table: `locks` or `schema.locks`, each part of 1 to 63 bytes");
+            section.problem("lock_table", "is not the name of a table such as `locks` or `schema.locks`, each part of 1 to 63 bytes");
             return lock;
         };
         match lock {
             _ if self.declared.lock_key.is_some() => {
-                section.problem("lock_table", "and `lock_key` are two kinds of lock: leave one of them out");
+                section.problem("lock_table", "and `lock_key` are two kinds of lock: remove one of them");
                 lock
             }
             LockPlan::Postgres { migrated: Some(_), .. } => {
-                let why = "cannot be in a database that may not be there yet (`missing_database`); name a check of another one by `lock`";
+                let why = "cannot be in a database that may not exist yet (`missing_database`); name a check of another one by `lock`";
                 section.problem("lock_table", why);
                 lock
             }
             LockPlan::Postgres { target, .. } => LockPlan::Table { target, table, row: self.name() },
             LockPlan::None => lock,
             _ => {
-                section.problem("lock_table", "is a table of PostgreSQL or of a server like it, and the lock is of another kind");
+                section.problem("lock_table", "is a table of PostgreSQL or a compatible server, but the lock is of another kind");
                 lock
             }
         }
@@ -146,15 +145,15 @@ impl Locks<'_> {
         if found.is_none() || fitting.next().is_some() {
             let known = places.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {known}") };
-            section.problem("also_redis_lock", format!("wants one redis check that holds the key; name it by `also_redis_check`, {known}"));
+            section.problem("also_redis_lock", format!("needs a redis check to hold the key; name it by `also_redis_check`, {known}"));
             return None;
         }
-        // So that `${REDIS_KEY_PREFIX:-}:db_upgrade_lock` is right without a prefix, too.
+        // So that `${REDIS_KEY_PREFIX:-}:db_upgrade_lock` also works without a prefix.
         found.map(|(_, target)| SecondLock { target: target.clone(), key: key.trim_start_matches(':').to_owned() })
     }
 }
 
-/// A table's name with or without its schema, quoted as SQL has it; none when it is none.
+/// A table's name with or without its schema, quoted for SQL; none if it is invalid.
 fn quoted(name: &str) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     let fits = |part: &&str| (1..=LONGEST_IDENTIFIER).contains(&part.len()) && !part.chars().any(char::is_control);
@@ -162,12 +161,12 @@ fn quoted(name: &str) -> Option<String> {
         .then(|| parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join("."))
 }
 
-/// The lock in what a check asks; none where it can hold none.
+/// The lock in the target of a check; none if that kind cannot hold one.
 fn of_check(check: &CheckPlan, lock_name: &str) -> Option<LockPlan> {
     match &check.target {
         Target::Postgres(target) => {
-            // A lock is of one database: where the one that is migrated may not be there yet, all replicas take it in the one that always
-            // is, under a key that tells the services of a server apart.
+            // An advisory lock belongs to one database. If the migrated one may not exist yet, all replicas use the database that always exists, with
+            // a key that distinguishes the services of a server.
             let elsewhere = check.creates_database && target.database != MAINTENANCE;
             let migrated = elsewhere.then(|| target.clone());
             let key = if elsewhere { lock_key(&format!("{}\0{lock_name}", target.database)) } else { lock_key(lock_name) };
@@ -186,7 +185,7 @@ fn of_check(check: &CheckPlan, lock_name: &str) -> Option<LockPlan> {
     }
 }
 
-/// The key of a lock's name: the first eight bytes, big endian and signed, of a SHA-256 over a prefix of our own and the name.
+/// The key of a lock's name: the first eight bytes, big endian and signed, of a SHA-256 over a fixed prefix and the name.
 ///
 /// Without the database's name, because PostgreSQL scopes advisory locks by database already and poolers rename it.
 fn lock_key(name: &str) -> i64 {
@@ -194,13 +193,13 @@ fn lock_key(name: &str) -> i64 {
     digest.iter().take(8).fold(0, |key: i64, byte| (key << 8) | i64::from(*byte))
 }
 
-/// What names bear of a key that another tool chose: its own bits are often small numbers, which many keys would share.
+/// The part in session names for a key of another tool: a hash, because the keys themselves are often small numbers.
 fn tag_of_key(key: i64) -> u32 {
     let digest = Sha256::new().chain_update(b"portcullis:key:v1\0").chain_update(key.to_be_bytes()).finalize();
     digest.iter().take(4).fold(0, |tag: u32, byte| (tag << 8) | u32::from(*byte))
 }
 
-/// The name of a lock of MySQL, whose locks are the whole server's: the same digest over database and name, 43 characters.
+/// The name of a MySQL lock, which is unique on the whole server: the same digest over database and name, 43 characters.
 fn lock_name_in(database: &str, name: &str) -> String {
     let digest = Sha256::new().chain_update(b"portcullis:migrate:v1\0").chain_update(database).chain_update(name).finalize();
     digest.iter().take(16).fold("portcullis:".to_owned(), |text, byte| format!("{text}{byte:02x}"))

@@ -1,4 +1,4 @@
-//! The process that the arguments are: without modes, and as a command of one's own.
+//! The process that is given by the arguments: without modes, or as an ad-hoc command.
 
 use crate::config::arguments::Rule;
 use crate::config::problem::Problem;
@@ -9,7 +9,7 @@ use crate::plan::resolve::arguments::Given;
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::Template;
 
-/// The process that the arguments are, or what the rule makes of them that says so.
+/// The process that is given by the arguments, or by the rule that handles them.
 pub(super) fn process<'c>(context: &'c Context<'c>, template: &mut Template, given: &Given) -> Option<ProcessPlan> {
     let mut words: Vec<Word> = given.arguments.iter().map(Word::plain).collect();
     if let Some(mut section) = given.rule.as_ref().and_then(|rule| context.open(rule, "arguments", Depth::Whole)) {
@@ -35,13 +35,13 @@ pub(super) fn process<'c>(context: &'c Context<'c>, template: &mut Template, giv
 fn of_words(context: &Context<'_>, template: &Template, words: Vec<Word>) -> Option<ProcessPlan> {
     match Argv::new(words) {
         Some(argv) if argv.program().is_empty() => {
-            context.problem(Problem::usage("the command begins with an empty word, which names no program; check the variable in it"));
+            context.problem(Problem::usage("the command begins with an empty word, which is not a program; check the variable in it"));
             None
         }
         Some(argv) => Some(template.process(argv, None)),
         None => {
             context.problem(Problem::missing(
-                "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]",
+                "no command to run: write it after the options (`portcullis run -- COMMAND`), or configure [modes]",
             ));
             None
         }

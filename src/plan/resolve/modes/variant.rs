@@ -1,4 +1,4 @@
-//! The variants of a mode: which of them is taken, and the refusal that it may be.
+//! The variants of a mode: which one applies, and whether it refuses the start.
 
 use super::Reading;
 use crate::config::mode::{ModeVariant, Refuse};
@@ -11,7 +11,7 @@ use crate::plan::resolve::process::Template;
 use crate::plan::resolve::variables::VariableChanges;
 
 impl<'c> Reading<'_, 'c> {
-    /// The first variant whose `when` holds, with the refusal that it may be; its variables are applied.
+    /// The first variant whose `when` holds, with its refusal if it has one; its variables are applied.
     pub(super) fn variant(&self, section: &Section<'c>, template: &mut Template) -> Option<(Section<'c>, Option<StartRefusal>)> {
         let context = section.context();
         let path = format!("{}.variants", section.path());
@@ -22,7 +22,7 @@ impl<'c> Reading<'_, 'c> {
             let Some(mut variant) = context.open(&node, &path, if holds { self.depth } else { Depth::Syntax }) else { continue };
             let declared: ModeVariant = variant.declared();
             if !variant.has("when") {
-                variant.problem("when", "is missing: it says in which case the variant is taken");
+                variant.problem("when", "is missing: it is the condition of the variant");
             }
             let refusal = declared.refuse.and_then(|refuse| refusal(&variant, refuse));
             if holds {
@@ -40,10 +40,10 @@ impl<'c> Reading<'_, 'c> {
 /// `refuse` of a variant: no process, and why.
 fn refusal(variant: &Section<'_>, refuse: Refuse) -> Option<StartRefusal> {
     if variant.has("command") || variant.has("started") {
-        variant.problem("refuse", "starts no process, and `command` and `started` are about one");
+        variant.problem("refuse", "starts no process, so `command` and `started` have no effect");
     }
     if let Some(section) = variant.table("refuse").filter(|section| !section.has("message")) {
-        section.problem("message", "is missing: it says what to do instead");
+        section.problem("message", "is missing: it should say what to do instead");
     }
     let message = refuse.message.0.map(|text| text.shown()).unwrap_or_default();
     (variant.depth() == Depth::Whole).then(|| StartRefusal { code: refuse.code.to().unwrap_or(Exit::Usage.code()), message })

@@ -1,4 +1,4 @@
-//! `after`: whom a module comes after, every unknown name and every circle said at once.
+//! `after`: resolves the names, and reports all unknown names and cycles at once.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::plan::{ModuleId, ModulePlan};
 /// The main process' name in `after`.
 const MAIN: &str = "main";
 
-/// Whom each module comes after, by the names that the configuration gives them; what is unknown or leads in a circle is left out.
+/// The `after` of each module, by configured names, without unknown names and cycles.
 pub(super) type After = BTreeMap<String, Vec<String>>;
 
-/// Reads who comes after whom, and says what is wrong with it.
+/// Reads all `after` keys, and reports errors.
 pub(super) fn resolve(context: &Context<'_>, written: &[Written<'_>]) -> After {
     let mut after = After::new();
     for module in written {
@@ -50,7 +50,7 @@ pub(super) fn resolve(context: &Context<'_>, written: &[Written<'_>]) -> After {
     after
 }
 
-/// The way from a module back to itself; none when there is none.
+/// The cycle from a module back to itself; none if there is none.
 fn circle(after: &After, from: &str) -> Option<Vec<String>> {
     let mut ways = vec![vec![from.to_owned()]];
     let mut seen = Vec::new();
@@ -68,7 +68,7 @@ fn circle(after: &After, from: &str) -> Option<Vec<String>> {
     None
 }
 
-/// The modules that the process comes after, and what is wrong with them. One that this run does not use is nobody to wait for.
+/// The modules in the `after` of the process, with errors reported. Modules that this run does not use are ignored.
 pub(super) fn before_main(
     context: &Context<'_>,
     of_main: &Predecessors,
@@ -83,7 +83,7 @@ pub(super) fn before_main(
         let fault = match written.iter().find(|module| module.entry.key == *name) {
             None => format!("{what} names the unknown module `{name}`{}", suggest(name, known())),
             Some(module) if module.start == ModuleStart::OnDemand => {
-                format!("{what} names `{name}`, which is started only when somebody asks for it")
+                format!("{what} names `{name}`, which is started only on demand")
             }
             Some(_) if is_behind_main(after, name, written.len()) => format!("{what} names `{name}`, which itself comes after the process"),
             Some(_) => {
@@ -96,13 +96,13 @@ pub(super) fn before_main(
     ids
 }
 
-/// Whether this module comes after the process, itself or by one that it comes after; `depth`: of so many at most.
+/// Whether this module comes after the process, directly or through another module; `depth` limits the recursion.
 fn is_behind_main(after: &After, name: &str, depth: usize) -> bool {
     let names = after.get(name).into_iter().flatten();
     names.into_iter().any(|other| other == MAIN || (depth > 0 && is_behind_main(after, other, depth - 1)))
 }
 
-/// Gives every instance its predecessors. One that this run does not use is nobody to wait for.
+/// Gives every instance its predecessors. Modules that this run does not use are ignored.
 pub(super) fn apply(plans: &mut [ModulePlan], written: &[Written<'_>], after: &After) {
     let family = |plan: &ModulePlan| {
         let of = |module: &&Written<'_>| match &module.instances {

@@ -8,18 +8,18 @@ use crate::plan::target::{Address, BrokerTarget, Protocol, Target, Tls};
 use crate::secret::Secret;
 
 impl Written<'_, '_> {
-    /// `amqp://user:password@host/vhost`; without a path the virtual host is `/`, as kombu and RabbitMQ's own clients have it.
+    /// `amqp://user:password@host/vhost`; without a path the virtual host is `/`, as in kombu and RabbitMQ's own clients.
     pub(super) fn amqp(mut self) -> Option<Target> {
         for (name, value) in self.address.parameters() {
             match name.as_str() {
                 "cacertfile" => self.tls.ca = Some(absolute(&value)),
                 "auth_mechanism" if !value.eq_ignore_ascii_case("plain") => {
-                    self.section.problem("url", "asks for another auth_mechanism than `plain`, which is not supported");
+                    self.section.problem("url", "requires another auth_mechanism than `plain`, which is not supported");
                 }
                 "certfile" | "keyfile" => {
                     self.section.problem("url", "names a client certificate; use the keys `client_certificate` and `client_key`")
                 }
-                // All else is about the client: heartbeats, limits, names. Verification stays on whatever `verify` says.
+                // All other parameters concern the client: heartbeats, limits, names. Verification stays on, whatever `verify` says.
                 _ => {}
             }
         }
@@ -38,7 +38,7 @@ impl Written<'_, '_> {
         self.broker(if tls.is_some() { 5671 } else { 5672 }, protocol, tls)
     }
 
-    /// The options of MongoDB's connection string that are about TLS are read; a login is not tried.
+    /// The TLS options of MongoDB's connection string are read; no login is attempted.
     pub(super) fn mongodb(mut self) -> Option<Target> {
         for (name, value) in self.address.parameters() {
             let on = value.eq_ignore_ascii_case("true");
@@ -70,7 +70,7 @@ impl Written<'_, '_> {
     fn without_login(&self) {
         if self.user().is_some() || self.password().is_some() {
             let what = self.section.what("url");
-            self.section.context().notice(format!("{what}: the login is not tried; the server is asked what it answers without one"));
+            self.section.context().notice(format!("{what}: no login is attempted; only what the server answers without one is checked"));
         }
     }
 

@@ -1,4 +1,4 @@
-//! HTTP by URL and by parts, what its answer has to be, and several endpoints under one name.
+//! HTTP by URL and by parts, the expected response, and several endpoints under one name.
 
 use super::{Written, beside};
 use crate::config::check::{Endpoint, Watching};
@@ -10,10 +10,10 @@ use crate::plan::resolve::target_url;
 use crate::plan::target::{Expectation, HttpTarget, Member, SeveralTarget, Target};
 use crate::secret::Secret;
 
-/// `[[checks.NAME.targets]]`: endpoints of which `parallel` are asked at a time and which make one result.
+/// `[[checks.NAME.targets]]`: endpoints that give one result; `parallel` of them are probed at a time.
 pub(in crate::plan::resolve) fn several(section: &Section<'_>, watching: &Watching) -> Option<Target> {
     for key in beside(section, &[]) {
-        section.problem(key, "and `targets` exclude each other; write it with each target");
+        section.problem(key, "and `targets` exclude each other; write it in each target");
     }
     let nodes = section.list("targets")?;
     if nodes.is_empty() && section.depth() == Depth::Whole {
@@ -32,7 +32,7 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, watching: &Watchi
             Some(Target::Http(http)) => {
                 let name = endpoint.label.name.value().unwrap_or_else(|| (index + 1).to_string());
                 if members.iter().any(|other| other.name == name) {
-                    member.problem("name", format!("is `{name}`, as that of another target"));
+                    member.problem("name", format!("is `{name}`, the name of another target"));
                 }
                 let keyed = member.has("bearer") || member.has("key_header");
                 let lacks_key = keyed && http.masked_key.is_none();
@@ -45,7 +45,7 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, watching: &Watchi
             None => {}
         }
     }
-    // Those that are wrong have been told.
+    // Errors have been reported.
     let several = SeveralTarget { members, at_once: watching.parallel.to().unwrap_or(1), timeout: watching.timeout.0 };
     (!several.members.is_empty()).then_some(Target::Several(several))
 }
@@ -81,10 +81,10 @@ impl Written<'_, '_> {
         let shown = crate::secret::scrub(shown.as_str());
         if let Some(header) = self.keys.key_header.value() {
             if !self.keys.headers.0.iter().any(|(name, _)| name.eq_ignore_ascii_case(&header)) {
-                self.section.problem("key_header", format!("is `{header}`, which is none of the `headers`"));
+                self.section.problem("key_header", format!("is `{header}`, which is not one of the `headers`"));
             }
             if self.section.has("bearer") {
-                self.section.problem("key_header", "and `bearer` both say where the key is; keep one of them");
+                self.section.problem("key_header", "and `bearer` both name the key; keep one of them");
             }
         }
         let HttpOptions { method, headers, masked_key, expect } = self.http;
@@ -102,7 +102,7 @@ impl Written<'_, '_> {
     }
 }
 
-/// What only an HTTP target has.
+/// The keys of HTTP targets only.
 pub(super) struct HttpOptions {
     method: String,
     headers: Vec<(String, Secret)>,
@@ -114,7 +114,7 @@ impl HttpOptions {
     pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Self {
         let method = keys.method.value().unwrap_or_else(|| "GET".to_owned());
         if !method.chars().all(|c| c.is_ascii_uppercase()) {
-            section.problem("method", format!("is `{method}`, not a method as `GET` or `HEAD`"));
+            section.problem("method", format!("is `{method}`, not a method such as `GET` or `HEAD`"));
         }
         let mut headers = Vec::new();
         let key_header = keys.key_header.value();
@@ -152,7 +152,7 @@ impl HttpOptions {
     }
 }
 
-/// A key as those with authority may see it: a star a character, forty at most, and its last five where they are a quarter of it at most.
+/// A masked key for authorized clients: a star for each character, forty at most, and the last five characters if they are at most a quarter of it.
 fn masked(key: &str) -> String {
     const SHOWN: usize = 5;
     let length = key.chars().count();

@@ -1,4 +1,4 @@
-//! The kinds that there are: a row for each, with its names, the keys that mean something to it, and what makes its target.
+//! The table of target kinds: names, allowed keys, and the function that builds the target.
 
 use super::Written;
 use crate::config::problem::nearest;
@@ -6,23 +6,23 @@ use crate::plan::target::Target;
 
 /// A kind of target.
 pub(super) struct TargetKind {
-    /// Its names, its own one first: Valkey, PostGIS, and those of Ruby's and Python's clients are among them.
+    /// Its names, the main one first; including Valkey, PostGIS, and the names in Ruby's and Python's clients.
     names: &'static [&'static str],
-    /// Further names, which say that TLS is spoken.
+    /// Further names, which imply TLS.
     secure: &'static [&'static str],
-    /// What may stand behind a `+`: the drivers of SQLAlchemy and of dj-database-url. Anything else would be spoken to as what it is not.
+    /// The allowed words after a `+`: the drivers of SQLAlchemy and of dj-database-url. Any other word may mean a different protocol.
     drivers: &'static [&'static str],
-    /// The keys that mean something to it, besides `url`, `kind`, `host` and `port`.
+    /// The allowed keys besides `url`, `kind`, `host` and `port`.
     keys: &'static [&'static [&'static str]],
     /// Whether its URL may name several hosts.
     pub several: bool,
-    /// Makes its target; none after saying what is wrong.
+    /// Builds its target; none after reporting an error.
     pub target: fn(Written<'_, '_>) -> Option<Target>,
 }
 
 const LOGIN: &[&str] = &["user", "username", "password"];
 const HTTP: &[&str] = &["path", "headers", "method", "expect", "bearer", "key_header", "redirects", "proxy"];
-/// What TLS needs, however it is asked for.
+/// The keys of TLS.
 const FILES: &[&str] = &["ca", "client_certificate", "client_key"];
 const TLS: &[&str] = &["ca", "client_certificate", "client_key", "tls", "insecure"];
 const DATABASE: &[&str] = &["database"];
@@ -30,7 +30,7 @@ const MYSQL: &[&str] = &["aiomysql", "asyncmy", "cymysql", "mariadbconnector", "
 const POSTGRES: &[&str] =
     &["aiopg", "asyncpg", "pg8000", "psycopg", "psycopg2", "psycopg2cffi", "psycopg_async", "pygresql", "pypostgresql"];
 
-/// A row without what most kinds do not have.
+/// The default row.
 const PLAIN: TargetKind = TargetKind { names: &[], secure: &[], drivers: &[], keys: &[], several: false, target: |_| None };
 
 static KINDS: [TargetKind; 18] = [
@@ -92,7 +92,7 @@ static KINDS: [TargetKind; 18] = [
 ];
 
 impl TargetKind {
-    /// The kind that a scheme means; none for one that is not known.
+    /// The kind of a scheme; none if it is unknown.
     pub(super) fn of(scheme: &str) -> Option<&'static Self> {
         let (name, driver) = scheme.split_once('+').unwrap_or((scheme, ""));
         KINDS.iter().find(|kind| kind.is_named(scheme) || (kind.is_named(name) && kind.drivers.contains(&driver)))
@@ -102,12 +102,12 @@ impl TargetKind {
         self.names.contains(&name) || self.secure.contains(&name)
     }
 
-    /// Its own name.
+    /// Its main name.
     pub(super) fn name(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
     }
 
-    /// Whether `key` means something to it.
+    /// Whether `key` is allowed for it.
     pub(super) fn takes(&self, key: &str) -> bool {
         self.keys.iter().any(|keys| keys.contains(&key))
     }
@@ -118,29 +118,29 @@ pub(super) fn same(one: &str, other: &str) -> bool {
     one == other || TargetKind::of(one).is_some_and(|kind| TargetKind::of(other).is_some_and(|other| kind.name() == other.name()))
 }
 
-/// Whether `key` means something to some kinds only.
+/// Whether `key` is allowed only for some kinds.
 pub(super) fn is_particular(key: &str) -> bool {
     KINDS.iter().any(|kind| kind.takes(key))
 }
 
-/// Whether a scheme says that TLS is spoken.
+/// Whether a scheme implies TLS.
 pub(super) fn is_tls_scheme(scheme: &str) -> bool {
     KINDS.iter().any(|kind| kind.secure.contains(&scheme))
 }
 
-/// Schemes of clients that mean another kind than the one they look like.
+/// Schemes of other clients that do not mean the kind they resemble.
 const FOREIGN: [&str; 12] =
     ["mongodb+srv", "mssql", "oracle", "sqlite", "sqlite3", "snowflake", "memcached", "redis+socket", "http+unix", "ldap", "ldaps", "nats"];
 
-/// What is wrong with a kind that there is not, and what to write in its place.
+/// The error for an unknown kind, and what to write instead.
 pub(super) fn unknown(scheme: &str) -> String {
-    let elsewhere = "`tcp://host:port` asks whether its port accepts a connection, `exec:` runs a command that asks more";
+    let elsewhere = "`tcp://host:port` checks whether the port accepts a connection, `exec:` runs a command that checks more";
     if FOREIGN.contains(&scheme) {
         return format!("is of the unknown kind `{scheme}`; {elsewhere}");
     }
     if let Some((base, _)) = scheme.split_once('+').filter(|(base, _)| TargetKind::of(base).is_some()) {
         return format!(
-            "is of the unknown kind `{scheme}`; what stands behind the `+` is no driver that is known: write `{base}://`, or {elsewhere}"
+            "is of the unknown kind `{scheme}`; the word after the `+` is not a known driver: write `{base}://`, or {elsewhere}"
         );
     }
     match nearest(scheme, KINDS.iter().flat_map(|kind| kind.names.iter().chain(kind.secure).copied())) {
@@ -189,8 +189,8 @@ mod tests {
             ("rediz", "did you mean `redis`?"),
             ("https+x", "write `https://`"),
             ("postgresql+x", "write `postgresql://`"),
-            ("mssql", "`tcp://host:port` asks"),
-            ("mongodb+srv", "`tcp://host:port` asks"),
+            ("mssql", "`tcp://host:port` checks"),
+            ("mongodb+srv", "`tcp://host:port` checks"),
             ("cassandra", "`exec:` runs a command"),
         ] {
             assert!(unknown(scheme).contains(words), "{}", unknown(scheme));

@@ -1,4 +1,4 @@
-//! Targets without a login: files, sockets, names, room on a disk.
+//! Targets without a login: files, sockets, names, disk space.
 
 use std::path::PathBuf;
 
@@ -35,11 +35,11 @@ impl Written<'_, '_> {
             return Some(Target::Disk(DiskTarget { path, free: free.0 }));
         }
         let Some((_, text)) = self.address.parameters().into_iter().find(|(name, _)| name == "free") else {
-            self.section.problem(self.key("free"), "names no room that has to be free, as `free=1GiB`");
+            self.section.problem(self.key("free"), "does not say how much space has to be free, for example `free=1GiB`");
             return None;
         };
         let Some(free) = Size::parse(&text) else {
-            self.section.problem("url", format!("wants `{text}` free, which is no size as `500MiB` or `1GiB`"));
+            self.section.problem("url", format!("requires `{text}` to be free, which is not a size such as `500MiB` or `1GiB`"));
             return None;
         };
         Some(Target::Disk(DiskTarget { path, free: free.0 }))

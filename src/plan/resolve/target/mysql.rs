@@ -5,7 +5,7 @@ use super::parameters::{plain, truth};
 use super::tls::absolute;
 use crate::plan::target::{Address, MysqlTarget, ServerKey, SslMode, Target, Verify};
 
-/// How much of the server a parameter wants verified.
+/// How much of the server's certificate a parameter requires to verify.
 #[derive(Default)]
 struct Wanted {
     mode: Option<String>,
@@ -13,7 +13,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// TLS, and at least this much of the server verified.
+    /// TLS with at least this verification.
     fn at_least(&mut self, verify: Verify) {
         self.mode.get_or_insert_with(|| "require".to_owned());
         if self.verify != Some(Verify::Full) {
@@ -23,7 +23,7 @@ impl Wanted {
 }
 
 impl Written<'_, '_> {
-    /// Parameters as the clients of MySQL name them; most of them are about the client alone.
+    /// Parameters of the MySQL clients; most of them concern only the client.
     pub(super) fn mysql(mut self) -> Option<Target> {
         let mut wanted = Wanted::default();
         let mut socket = self.keys.path.value();
@@ -32,7 +32,7 @@ impl Written<'_, '_> {
             match plain(&name).as_str() {
                 "sslmode" => wanted.mode = Some(value),
                 "ssl" | "tls" | "usessl" | "requiressl" => self.mysql_flag(&mut wanted, &name, &value),
-                // Connector/J's, MariaDB's and the Python clients' words.
+                // The parameters of Connector/J, MariaDB and the Python clients.
                 "verifyservercertificate" | "sslverifycert" | "sslverify" if truth(&value) == Some(true) => wanted.at_least(Verify::Chain),
                 "sslverifyidentity" | "sslverifyservercert" if truth(&value) == Some(true) => wanted.at_least(Verify::Full),
                 "sslaccept" if value == "strict" => wanted.at_least(Verify::Full),
@@ -42,7 +42,7 @@ impl Written<'_, '_> {
                 "sslcert" => certificate = Some(absolute(&value)),
                 "sslkey" => key = Some(absolute(&value)),
                 "tlsversion" | "tlsversions" | "enabledtlsprotocols" => {
-                    // All that are allowed: we speak 1.2 and 1.3.
+                    // A list of allowed versions: we use 1.2 and 1.3.
                     let lowest = value.split(',').map(|version| version.trim_matches(['[', ']', ' ', '\'', '"'])).min().unwrap_or_default();
                     self.lowest_tls(&name, lowest);
                 }
@@ -63,7 +63,7 @@ impl Written<'_, '_> {
         let word = self.keys.sslmode.value().or(wanted.mode);
         let (sslmode, mut tls) = self.tls.by_mode(self.section, self.key("sslmode"), word.as_deref());
         match wanted.verify {
-            Some(_) if sslmode == SslMode::Disable => self.section.problem("url", "asks for TLS to be verified and for none to be spoken"),
+            Some(_) if sslmode == SslMode::Disable => self.section.problem("url", "requires verified TLS and no TLS at the same time"),
             Some(verify) if tls.verify != Verify::Full => tls.verify = verify,
             _ => {}
         }
@@ -79,9 +79,9 @@ impl Written<'_, '_> {
         Some(Target::Mysql(MysqlTarget { address, user, password, database, tls, sslmode, server_key }))
     }
 
-    /// `ssl=`, `tls=` and their kin: a truth, a mode, or an object of options (mysql2 of Node).
+    /// `ssl=`, `tls=` and so on: a boolean, a mode, or an object of options (Node's mysql2).
     fn mysql_flag(&self, wanted: &mut Wanted, name: &str, value: &str) {
-        // Go's driver verifies by `tls=true`; the others only encrypt by theirs.
+        // `tls=true` verifies in Go's driver; the others only encrypt.
         let go = plain(name) == "tls";
         match (truth(value), value.to_ascii_lowercase().as_str()) {
             (Some(true), _) if go => wanted.at_least(Verify::Full),
@@ -98,9 +98,9 @@ impl Written<'_, '_> {
                     let identity = options.get("verifyIdentity").and_then(serde_json::Value::as_bool) == Some(true);
                     wanted.at_least(if identity { Verify::Full } else { Verify::Chain });
                 }
-                _ => self.refused(name, "what it says of TLS is not understood here; write `sslmode` and `ca`"),
+                _ => self.refused(name, "its TLS options are not supported here; write `sslmode` and `ca`"),
             },
-            _ => self.refused(name, "it names options that only the application knows; write `sslmode` and `ca`"),
+            _ => self.refused(name, "it names options of the application; write `sslmode` and `ca`"),
         }
     }
 }

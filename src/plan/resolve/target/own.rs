@@ -1,4 +1,4 @@
-//! Targets of this container's own: a command that has to succeed, the process that has to run.
+//! Targets inside this container: a command that has to succeed, the process that has to run.
 
 use super::Written;
 use crate::config::interpolate::Text;
@@ -10,7 +10,7 @@ use crate::plan::resolve::argv::Builder;
 use crate::plan::target::Target;
 use crate::secret::MASK;
 
-/// Whether the URL is one of those that hold no address, and its scheme.
+/// The scheme of the URL, if it is one without an address.
 pub(super) fn scheme(url: &str) -> Option<&'static str> {
     ["exec", "process"].into_iter().find(|scheme| url.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':')))
 }
@@ -26,14 +26,14 @@ pub(super) fn read(section: &Section<'_>, url: &Text, scheme: &str) -> Option<Ta
         return Some(process(rest));
     }
     let Some(words) = words(section, rest) else {
-        section.problem("url", "wants words that need no shell, or a list, as `exec:[\"test\", \"-e\", \"/a b\"]`");
+        section.problem("url", "has to be plain words, without shell syntax, or a list such as `exec:[\"test\", \"-e\", \"/a b\"]`");
         return None;
     };
     let word = |word: String| if url.is_secret() { Word::masked(word, MASK) } else { Word::plain(word) };
     command(section, "url", words.into_iter().map(word).collect())
 }
 
-/// The words of a command on one line; what stands in it was interpolated already.
+/// The words of a command in one line; variables in it are already replaced.
 fn words(section: &Section<'_>, text: &str) -> Option<Vec<String>> {
     let text = text.trim();
     if text.starts_with('[') {
@@ -60,7 +60,7 @@ fn process(name: &str) -> Target {
 impl Written<'_, '_> {
     pub(super) fn exec(&self) -> Option<Target> {
         let Some(node) = self.section.node("command") else {
-            self.section.problem("command", "is missing: it is run, and has to end with status 0");
+            self.section.problem("command", "is missing: the command that has to exit with status 0");
             return None;
         };
         let context = self.section.context();

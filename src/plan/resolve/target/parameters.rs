@@ -1,13 +1,13 @@
-//! Parameters of a URL that mean nothing here: ignored with a notice, unless they ask for security that would then be missing.
+//! Unsupported parameters of a URL: ignored with a notice, unless they require security that would then be missing.
 
 use super::Written;
 use crate::plan::target::ClientCertificate;
 
-/// What a name holds that asks for encryption, for proof of who the server is, or for a way to log in.
+/// Words in the names of parameters that require encryption, verification of the server, or an authentication method.
 const SOUNDS_OF_SECURITY: [&str; 10] = ["ssl", "tls", "cert", "crl", "verify", "gss", "binding", "requir", "fingerprint", "publickey"];
 
-/// Names that sound of it and whose ignoring leaves nothing unprotected: our own ciphers are strong, we have no other key to open, we show
-/// the name that we connect to, and a client without its certificate is refused.
+/// Names that look like it but can be ignored safely: our ciphers are strong, our key needs no passphrase, we send the name that we connect to, and a
+/// client without its certificate is refused.
 const HARMLESS: [&str; 21] = [
     "sslcompression",
     "sslsni",
@@ -32,22 +32,22 @@ const HARMLESS: [&str; 21] = [
     "tlssessioncachesize",
 ];
 
-/// Values by which such a parameter asks for nothing.
+/// Values with which such a parameter requires nothing.
 const NOTHING: [&str; 10] = ["", "0", "false", "no", "off", "none", "disable", "disabled", "allow", "prefer"];
 
-/// A name without what the clients write differently: case, `-` and `_`.
+/// A name in lower case, without `-` and `_`, because the clients write them differently.
 pub(super) fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase()
 }
 
-/// Whether a parameter that is not understood asks for security.
+/// Whether an unknown parameter requires security.
 fn requests_security(name: &str, value: &str) -> bool {
     let name = plain(name);
     let sounds = SOUNDS_OF_SECURITY.iter().any(|word| name.contains(word));
     sounds && !HARMLESS.contains(&name.as_str()) && !NOTHING.contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// A truth in the words of the clients; none for another word.
+/// A boolean in the syntax of the clients; none for another word.
 pub(super) fn truth(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
@@ -57,13 +57,10 @@ pub(super) fn truth(value: &str) -> Option<bool> {
 }
 
 impl Written<'_, '_> {
-    /// Says that a parameter of the URL changes nothing, or that what it asks for cannot be had.
+    /// Reports that a parameter of the URL is ignored, or that its requirement is not supported.
     pub(super) fn ignored(&self, name: &str, value: &str) {
         if requests_security(name, value) {
-            self.refused(
-                name,
-                "it asks for security and is not understood here; write what it stands for in the keys of the target, or leave it out",
-            );
+            self.refused(name, "it requires security and is not supported here; use the keys of the target instead, or remove it");
         } else {
             self.section.context().notice(format!("{}: the parameter `{name}` is ignored", self.section.what("url")));
         }
@@ -79,7 +76,7 @@ impl Written<'_, '_> {
         if self.section.has("query") && !self.section.has("url") { "query" } else { self.key("url") }
     }
 
-    /// Takes a client certificate of the parameters over those of the section.
+    /// Uses a client certificate of the parameters instead of that of the section.
     pub(super) fn take_identity(&mut self, certificate: Option<std::path::PathBuf>, key: Option<std::path::PathBuf>) {
         if let Some(certificate) = certificate {
             self.tls.identity = Some(ClientCertificate { key: key.unwrap_or_else(|| certificate.clone()), certificate });
@@ -88,12 +85,12 @@ impl Written<'_, '_> {
         }
     }
 
-    /// A lowest version of TLS; one that we never go below is met, TLS 1.3 is kept, an unknown one refused.
+    /// A minimum version of TLS: up to 1.2 it always holds, 1.3 is applied, an unknown one is refused.
     pub(super) fn lowest_tls(&mut self, name: &str, value: &str) {
         match plain(value).trim_start_matches("tls").trim_start_matches("version.tls").trim_start_matches('v') {
             "1" | "1.0" | "1.1" | "1.2" | "10" | "11" | "12" | "" => {}
             "1.3" | "13" => self.tls.newest_only = true,
-            _ => self.refused(name, "it names no version of TLS as `TLSv1.2` or `TLSv1.3`"),
+            _ => self.refused(name, "it is not a version of TLS such as `TLSv1.2` or `TLSv1.3`"),
         }
     }
 }
@@ -103,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_asks_for_security_is_told_from_what_does_not() {
+    fn parameters_for_security_are_recognized() {
         for (name, value) in [
             ("sslmod", "require"),
             ("ssl_validate_ocsp", "true"),

@@ -10,7 +10,7 @@ use crate::config::values::{Number, word};
 use crate::plan::resolve::target_url;
 use crate::plan::target::{Address, AuthMethods, Demands, PostgresHost, PostgresTarget, ServerRole, SslMode, Target, Verify};
 
-/// Parameters that change nothing about whether the server answers, and that nobody has to be told of.
+/// Parameters that do not matter for a probe and are ignored without a notice.
 const IDLE: [&str; 8] = [
     "application_name",
     "fallback_application_name",
@@ -22,11 +22,11 @@ const IDLE: [&str; 8] = [
     "krbsrvname",
 ];
 
-/// What the parameters say.
+/// The values of the parameters.
 #[derive(Default)]
 struct Parameters {
     sslmode: Option<String>,
-    /// How the certificate is verified wherever TLS is spoken (Prisma's `sslaccept=strict`).
+    /// How the certificate is verified whenever TLS is used (Prisma's `sslaccept=strict`).
     verify: Option<Verify>,
     system_roots: bool,
     no_certificate: bool,
@@ -42,7 +42,7 @@ struct Parameters {
 }
 
 impl Written<'_, '_> {
-    /// As libpq reads it: parameters of the query stand above the rest of the URL, the database defaults to the role's name.
+    /// Like libpq: parameters of the query override the rest of the URL, the database defaults to the role's name.
     pub(super) fn postgres(mut self) -> Option<Target> {
         let parameters = self.postgres_parameters();
         let database = self.database().ok()?;
@@ -88,7 +88,7 @@ impl Written<'_, '_> {
                 "sslcertmode" => match value.as_str() {
                     "disable" => found.no_certificate = true,
                     "allow" => {}
-                    _ => self.refused(&name, "that the server asks for a certificate cannot be made sure of here"),
+                    _ => self.refused(&name, "portcullis cannot ensure that the server requests a certificate"),
                 },
                 "sslnegotiation" => match value.as_str() {
                     "postgres" => {}
@@ -96,29 +96,29 @@ impl Written<'_, '_> {
                     _ => self.refused(&name, "it is neither `postgres` nor `direct`"),
                 },
                 "ssl_min_protocol_version" => self.lowest_tls(&name, &value),
-                "sslcrl" | "sslcrldir" if !value.is_empty() => self.refused(&name, "lists of revoked certificates are not looked at here"),
-                "requirepeer" if !value.is_empty() => self.refused(&name, "who owns the server's socket is not looked at here"),
+                "sslcrl" | "sslcrldir" if !value.is_empty() => self.refused(&name, "certificate revocation lists are not supported here"),
+                "requirepeer" if !value.is_empty() => self.refused(&name, "the owner of the server's socket is not checked here"),
                 "channel_binding" => match value.as_str() {
                     "disable" | "prefer" => {}
                     "require" => found.demands.channel_binding = true,
-                    _ => self.refused(&name, "it is none of `disable`, `prefer` and `require`"),
+                    _ => self.refused(&name, "it is not one of `disable`, `prefer` and `require`"),
                 },
                 "require_auth" if !value.is_empty() => match AuthMethods::parse(&value) {
                     Ok(methods) if !methods.meets(AuthMethods::SPOKEN) => {
                         self.refused(
                             &name,
-                            "it leaves only ways to log in that are not spoken here (known: password, md5, scram-sha-256, none)",
+                            "it leaves only authentication methods that are not supported here (known: password, md5, scram-sha-256, none)",
                         );
                     }
                     Ok(methods) => found.demands.methods = Some(methods),
                     Err(word) => {
                         let known = suggest(&word, AuthMethods::WORDS.map(|(word, _)| word));
-                        self.refused(&name, &format!("`{word}` does not belong there{known}"));
+                        self.refused(&name, &format!("`{word}` is not allowed there{known}"));
                     }
                 },
                 "gssencmode" => match value.as_str() {
                     "disable" | "prefer" => {}
-                    _ => self.refused(&name, "encryption by GSSAPI is not spoken here"),
+                    _ => self.refused(&name, "encryption by GSSAPI is not supported here"),
                 },
                 "target_session_attrs" => match word(&value) {
                     Ok(role) => found.role = Some(role),
@@ -139,7 +139,7 @@ impl Written<'_, '_> {
                 "password" => self.address.password = Some(value),
                 "dbname" => found.database = Some(value),
                 "options" => found.options = Some(value).filter(|options| !options.trim().is_empty()),
-                // Prisma's, JDBC's, and the setting itself, as Go's drivers send it.
+                // The names in Prisma, JDBC, and the setting itself, as in Go's drivers.
                 "schema" | "currentSchema" | "search_path" => found.schemas = schemas(&value),
                 idle if IDLE.contains(&idle) || idle.starts_with("keepalives") => {}
                 _ => self.ignored(&name, &value),
@@ -149,27 +149,27 @@ impl Written<'_, '_> {
         found
     }
 
-    /// `ssl=`: libpq takes `true` for `require`, others write modes or a truth there.
+    /// `ssl=`: libpq treats `true` as `require`, other clients write modes or booleans.
     fn mode_of_flag(value: &str) -> String {
         match truth(value) {
             Some(true) => "require".to_owned(),
             Some(false) => "disable".to_owned(),
-            // An unknown word is refused as a mode is.
+            // An unknown word is refused like an unknown mode.
             None => value.to_owned(),
         }
     }
 
     fn postgres_tls(&self, parameters: &Parameters) -> (SslMode, crate::plan::target::Tls) {
         let word = self.keys.sslmode.value().or_else(|| parameters.sslmode.clone());
-        // As libpq: the system's authorities sign for anybody, so that only the name tells who it is.
+        // As in libpq: the system's authorities sign for any server, so only the name identifies it.
         let word = word.or_else(|| parameters.system_roots.then(|| "verify-full".to_owned()));
         let (sslmode, mut tls) = self.tls.by_mode(self.section, self.key("sslmode"), word.as_deref());
         let shown = word.unwrap_or_else(|| "prefer".to_owned());
         if parameters.system_roots && tls.verify != Verify::Full {
-            self.refused("sslrootcert", &format!("`system` wants sslmode=verify-full, and it is `{shown}`"));
+            self.refused("sslrootcert", &format!("`system` requires sslmode=verify-full, but it is `{shown}`"));
         }
         if parameters.demands.direct_tls && sslmode != SslMode::Require {
-            self.refused("sslnegotiation", &format!("`direct` wants sslmode=require or more, and it is `{shown}`"));
+            self.refused("sslnegotiation", &format!("`direct` requires sslmode=require or stricter, but it is `{shown}`"));
         }
         if let Some(verify) = parameters.verify {
             tls.verify = verify;
@@ -194,7 +194,7 @@ impl Written<'_, '_> {
         if let Some(ports) = &parameters.ports {
             let ports: Vec<&str> = ports.split(',').collect();
             if ports.len() != 1 && ports.len() != places.len() {
-                return wrong("has another number of ports than of hosts");
+                return wrong("has a different number of ports and hosts");
             }
             for (index, place) in places.iter_mut().enumerate() {
                 match ports.get(index).or(ports.first()).copied().unwrap_or_default() {
@@ -209,7 +209,7 @@ impl Written<'_, '_> {
         let addresses: Vec<&str> =
             parameters.addresses.as_deref().filter(|list| !list.is_empty()).map_or_else(Vec::new, |list| list.split(',').collect());
         if !addresses.is_empty() && addresses.len() != places.len() {
-            return wrong("has another number of addresses in `hostaddr` than of hosts");
+            return wrong("has a different number of addresses in `hostaddr` and hosts");
         }
         let above: Option<u16> = self.keys.port.0.and_then(Number::to);
         let mut hosts = Vec::with_capacity(places.len());
@@ -218,11 +218,11 @@ impl Written<'_, '_> {
                 "" => None,
                 text => match text.parse::<IpAddr>() {
                     Ok(at) => Some(at),
-                    Err(_) => return wrong("has a `hostaddr` that is no IP address"),
+                    Err(_) => return wrong("has a `hostaddr` that is not an IP address"),
                 },
             };
             let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map_or(host.clone(), str::to_owned);
-            // What has an address needs no name.
+            // A host with an address needs no name.
             let host = if host.is_empty() { at.map(|at| at.to_string()).unwrap_or_default() } else { host };
             if host.is_empty() {
                 return wrong("names no host");

@@ -6,7 +6,7 @@ use super::{AlreadyReported, Written};
 use crate::plan::target::{Address, ClusterTarget, ReadyTarget, RedisTarget, SentinelTarget, Target};
 use crate::secret::Secret;
 
-/// Parameters of a Redis URL, taken apart.
+/// The parsed parameters of a Redis URL.
 #[derive(Default)]
 struct Parameters {
     database: Option<String>,
@@ -37,7 +37,10 @@ impl Written<'_, '_> {
         );
         let service = self.keys.service.value().or(parameters.service).unwrap_or(name);
         if service.is_empty() {
-            self.section.problem(self.key("service"), "does not name the master that the sentinels watch, as `/mymaster` behind the hosts");
+            self.section.problem(
+                self.key("service"),
+                "does not name the master that the sentinels monitor, for example `/mymaster` after the hosts",
+            );
         }
         let sentinels = self.places(26379)?;
         let database = self.database_part().or(database.filter(|text| !text.is_empty())).or(parameters.database);
@@ -61,7 +64,7 @@ impl Written<'_, '_> {
         let service = self.keys.service.value().or(parameters.service);
         let key = self.keys.key.value().or(parameters.key);
         let Some(key) = key.or_else(|| service.map(|service| format!("{service}_service_status"))) else {
-            self.section.problem(self.key("service"), "names no service, as `?service=api`");
+            self.section.problem(self.key("service"), "names no service; add for example `?service=api`");
             return None;
         };
         let min = match (self.keys.min, parameters.min.map(|text| text.parse::<u64>())) {
@@ -77,14 +80,14 @@ impl Written<'_, '_> {
         Some(Target::Ready(ReadyTarget { redis: self.redis_at(place?, database)?, key, min }))
     }
 
-    /// All hosts of the URL, or the one of the parts.
+    /// All hosts of the URL, or the host of the parts.
     fn places(&self, default_port: u16) -> Option<Vec<Address>> {
         let first = self.place(Some(default_port))?;
         let more = self.address.more.iter().map(|(host, port)| Address { host: host.clone(), port: port.unwrap_or(default_port) });
         Some(std::iter::once(first).chain(more).collect())
     }
 
-    /// The database's number: the part of that name, the parameter `db`, the URL's path, as redis-py ranks them.
+    /// The database's number: from the part, else the parameter `db`, else the URL's path, as in redis-py.
     fn numbered(&self, parameter: Option<String>) -> Result<Option<String>, AlreadyReported> {
         let written = self.database()?;
         Ok(if self.database_part().is_some() { written } else { parameter.or(written) })
@@ -99,13 +102,13 @@ impl Written<'_, '_> {
         Some(RedisTarget { address, username: self.user(), password: self.password(), database, tls })
     }
 
-    /// Reads the parameters that mean something here; those about TLS as redis-py names them.
+    /// Reads the supported parameters; those about TLS have the names of redis-py.
     fn parameters(&mut self, known: &[&str]) -> Parameters {
         let mut found = Parameters::default();
         let (mut certificate, mut key) = (None, None);
         for (name, value) in self.address.parameters() {
             match name.as_str() {
-                // What stands before the host wins.
+                // The user and password before the host take precedence.
                 "username" if self.address.user.is_none() => self.address.user = Some(value).filter(|user| !user.is_empty()),
                 "password" if self.address.password.is_none() => {
                     self.address.password = Some(value).filter(|password| !password.is_empty());
@@ -117,7 +120,7 @@ impl Written<'_, '_> {
                 "ssl_certfile" => certificate = Some(absolute(&value)),
                 "ssl_keyfile" => key = Some(absolute(&value)),
                 "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("none") => self.tls.insecure = true,
-                // A client has only these two: what may be shown is verified, too.
+                // The client knows only two modes, so `optional` verifies, too.
                 "ssl_cert_reqs" if matches!(plain(&value).trim_start_matches("cert"), "required" | "optional") => {}
                 known_elsewhere if !known.contains(&known_elsewhere) => self.ignored(&name, &value),
                 "db" => found.database = Some(value),

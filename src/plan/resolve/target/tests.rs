@@ -1,4 +1,4 @@
-//! Every kind by its URL and by its parts, and what is wrong with those that are.
+//! Every kind by its URL and by its parts, and the errors of invalid ones.
 
 use crate::config::source::Environment;
 use crate::plan::resolve::{RunOptions, resolve, targets};
@@ -66,7 +66,7 @@ fn sslmode_means_what_libpq_means() {
         ("sslmode=require&sslrootcert=/ca.pem", SslMode::Require, Verify::Chain),
         ("sslmode=verify-ca", SslMode::Require, Verify::Chain),
         ("sslmode=verify-full&sslrootcert=system", SslMode::Require, Verify::Full),
-        // The system's authorities sign for anybody.
+        // The system's authorities sign for any server.
         ("sslrootcert=system", SslMode::Require, Verify::Full),
         ("sslmode=no-verify&sslrootcert=/ca.pem", SslMode::Require, Verify::Nothing),
         ("ssl=true", SslMode::Require, Verify::Nothing),
@@ -103,7 +103,7 @@ fn postgres(parameters: &str) -> PostgresTarget {
 }
 
 #[test]
-fn what_asks_for_security_is_kept_or_refused() {
+fn parameters_for_security_are_kept_or_refused() {
     assert!(postgres("channel_binding=require").demands.channel_binding);
     assert!(!postgres("channel_binding=prefer").demands.channel_binding);
     assert!(postgres("sslmode=require&sslnegotiation=direct").demands.direct_tls);
@@ -145,7 +145,7 @@ fn what_asks_for_security_is_kept_or_refused() {
 }
 
 #[test]
-fn what_is_not_about_security_is_ignored_with_a_notice() {
+fn other_parameters_are_ignored_with_a_notice() {
     for url in [
         "postgres://h/x?sslpassword=secret",
         "postgres://h/x?pgbouncer=true&connection_limit=5",
@@ -182,7 +182,7 @@ fn several_hosts_are_read_as_libpq_does() {
     for (url, words) in [
         ("postgres://u@a,b/x?port=1,2,3", "number of ports"),
         ("postgres://u@a,b/x?hostaddr=10.0.0.1", "number of addresses"),
-        ("postgres://u@a/x?hostaddr=b", "no IP address"),
+        ("postgres://u@a/x?hostaddr=b", "not an IP address"),
         ("postgres://u@a,/x", "names no host"),
         ("postgres://u@a,b/x?port=0", "1 to 65535"),
         ("mysql://u@a,b/x", "several hosts"),
@@ -209,25 +209,25 @@ fn a_redis_url_names_its_login_as_redis_py_reads_it() {
 }
 
 #[test]
-fn what_is_wrong_is_said_of_the_target_by_its_number() {
+fn errors_of_a_target_are_reported_with_its_number() {
     for (url, words) in [
         ("tcp://db", "target 1: `url` names no port"),
         ("tcp://a:1,b:2", "names several hosts"),
-        ("file://relative/path", "wants three slashes"),
-        ("disk:///", "names no room"),
-        ("disk:///?free=lots", "no size"),
+        ("file://relative/path", "has to have three slashes"),
+        ("disk:///", "does not say how much space"),
+        ("disk:///?free=lots", "not a size"),
         ("redis+sentinel://a:26379", "does not name the master"),
         ("redis+ready://h/0", "names no service"),
         ("redis+ready://h/0?service=api&min=0", "not a whole number"),
         ("redis+cluster://a/3", "only number 0"),
         ("postgres://h/x?sslmode=verify", "unknown sslmode"),
         ("exec:", "names no command"),
-        ("exec:a | b", "need no shell"),
-        ("process:", "none here"),
-        ("process:worker", "none here"),
+        ("exec:a | b", "without shell syntax"),
+        ("process:", "`wait` starts none"),
+        ("process:worker", "`wait` starts none"),
         ("rediz://h", "did you mean `redis`?"),
         ("https+x://h", "write `https://`"),
-        ("mssql://h", "`tcp://host:port` asks whether its port accepts a connection"),
+        ("mssql://h", "`tcp://host:port` checks whether the port accepts a connection"),
         ("kafka://h/topic", "more than `kafka://host:port`"),
         ("mongodb://h/?tlsCertificateKeyFile=/x", "not supported"),
     ] {
@@ -247,8 +247,8 @@ fn parts_of_another_kind_are_named() {
     let problems = resolve(&request, &Environment::new::<&str, &str>([])).err().unwrap().to_string();
     std::fs::remove_file(&file).unwrap();
     for words in [
-        "`expect` in [checks.a] means nothing to a target of kind redis",
-        "`ca` in [checks.a] has no use without TLS",
+        "`expect` in [checks.a] has no effect for a target of kind redis",
+        "`ca` in [checks.a] has no effect without TLS",
         "`targets` in [checks.b] names no target",
         "`ca` in [checks.c] and `targets` exclude each other",
         "is of kind tcp; several targets have to be of kind http",
@@ -260,7 +260,7 @@ fn parts_of_another_kind_are_named() {
 }
 
 #[test]
-fn an_http_check_says_which_redirects_and_which_proxy() {
+fn an_http_check_reads_its_redirects_and_its_proxy() {
     let http = |keys: &str| match of_http(keys) {
         Ok(Target::Http(http)) => (http.redirects, http.environment_proxy),
         other => panic!("{keys}: {other:?}"),
@@ -269,8 +269,8 @@ fn an_http_check_says_which_redirects_and_which_proxy() {
     assert_eq!(http("redirects = 0"), (Some(0), false));
     assert_eq!(http("redirects = '3'\nproxy = 'environment'"), (Some(3), true));
     for (keys, words) in [
-        ("redirects = 21", "`redirects` in [checks.a] is `21`; a whole number from 0 to 20 is wanted"),
-        ("proxy = 'http://p:1'", "`proxy` in [checks.a] is `http://p:1`; one of `environment` is wanted"),
+        ("redirects = 21", "`redirects` in [checks.a] is `21`; expected a whole number from 0 to 20"),
+        ("proxy = 'http://p:1'", "`proxy` in [checks.a] is `http://p:1`; expected one of `environment`"),
         ("kind = 'tcp'\nproxy = 'environment'", "the url begins with"),
     ] {
         let problems = of_http(keys).unwrap_err();
@@ -290,7 +290,7 @@ fn of_http(keys: &str) -> Result<Target, String> {
 fn by_variables(variables: &[(&str, &str)]) -> Result<(String, Target, Vec<String>), String> {
     let mut set = vec![("REDIS_USE_SENTINEL", "")];
     set.extend(variables);
-    // The preset of a run without a file, which everybody gets who names no file.
+    // The preset of a run without a file, which applies to all runs that name no file.
     let plan = resolve(&RunOptions { arguments: vec!["true".into()], ..RunOptions::default() }, &Environment::new(set))
         .map_err(|why| why.to_string())?;
     let check = plan.checks.into_iter().next().ok_or("no check")?;
@@ -334,7 +334,7 @@ fn an_applications_own_variables_name_its_redis_in_every_way_it_is_run() {
 }
 
 #[test]
-fn variables_verify_a_certificate_only_where_they_ask_for_it_and_that_is_said() {
+fn variables_verify_a_certificate_only_if_they_request_it_and_that_is_reported() {
     let files = [("REDIS_SSL_CA_CERTS", "/ca.pem"), ("REDIS_SSL_CERTFILE", "/c.pem"), ("REDIS_SSL_KEYFILE", "/k.pem")];
     let with = |demands: &'static str| {
         let mut variables = vec![("REDIS_HOST", "h"), ("REDIS_USE_SSL", "1"), ("REDIS_SSL_CERT_REQS", demands)];
@@ -354,15 +354,18 @@ fn variables_verify_a_certificate_only_where_they_ask_for_it_and_that_is_said() 
 }
 
 #[test]
-fn what_is_wrong_with_the_variables_names_them() {
+fn errors_of_variables_name_them() {
     for (variables, problem) in [
         (&[("REDIS_USE_SENTINEL", "true")][..], "REDIS_USE_SENTINEL, but REDIS_SENTINELS is not set"),
         (&[("REDIS_USE_SENTINEL", "true"), ("REDIS_SENTINELS", "a")], "but REDIS_SENTINEL_SERVICE_NAME is not set"),
         (&[("REDIS_USE_CLUSTERS", "true")], "REDIS_USE_CLUSTERS, but REDIS_CLUSTERS is not set"),
-        (&[("REDIS_HOST", "a"), ("REDIS_USE_SSL", "maybe")], "REDIS_USE_SSL to be `maybe`; `true` or `false` is wanted"),
+        (&[("REDIS_HOST", "a"), ("REDIS_USE_SSL", "maybe")], "REDIS_USE_SSL to be `maybe`; expected `true` or `false`"),
         (&[("REDIS_HOST", "a"), ("REDIS_PORT", "x")], "REDIS_HOST with REDIS_PORT has a port that is not a number"),
         (&[("REDIS_HOST", "a"), ("REDIS_DB", "x")], "`variables` in [checks.redis] names a database that is not a number"),
-        (&[("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__KIND", "redis")], "and so does `kind`; keep one of them"),
+        (
+            &[("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__KIND", "redis")],
+            "excludes `kind`: both say what kind of Redis it is; keep one of them",
+        ),
     ] {
         let problem_text = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
         assert!(problem_text.contains(problem), "{variables:?}: {problem_text}");

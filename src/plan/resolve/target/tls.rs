@@ -1,4 +1,4 @@
-//! The keys by which a section says how a server is verified.
+//! The TLS keys of a section.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::config::target::TargetKeys;
 use crate::config::values::Maybe;
 use crate::plan::target::{ClientCertificate, SslMode, Tls, Verify};
 
-/// What a section says about TLS, whatever its kind.
+/// The TLS settings of a section, whatever its kind.
 #[derive(Clone, Default)]
 pub(super) struct TlsOptions {
     /// `tls = true` or `false`.
@@ -26,7 +26,7 @@ impl TlsOptions {
         let path = |key: &Maybe<Text>| key.value().map(|path| absolute(&path));
         let (wanted, insecure, ca) = (keys.tls, keys.insecure, path(&keys.ca));
         if insecure && ca.is_some() {
-            section.problem("insecure", "verifies nothing, so `ca` has no use; keep one of them");
+            section.problem("insecure", "verifies nothing, so `ca` has no effect; keep one of them");
         }
         let identity = match (path(&keys.client_certificate), path(&keys.client_key)) {
             (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
@@ -41,28 +41,28 @@ impl TlsOptions {
         Self { wanted, insecure, ca, identity, newest_only: false }
     }
 
-    /// TLS where the scheme or the key `tls` asks for it.
+    /// TLS if the scheme or the key `tls` requires it.
     pub(super) fn chosen(&self, section: &Section<'_>, secure: bool) -> Option<Tls> {
         if secure && self.wanted == Some(false) {
-            section.problem("tls", "is `false`, but the scheme asks for TLS");
+            section.problem("tls", "is `false`, but the scheme requires TLS");
         }
         if secure || self.wanted == Some(true) {
             return Some(self.verifying());
         }
         if self.insecure || self.ca.is_some() || self.identity.is_some() {
             let key = ["ca", "client_certificate", "insecure"].into_iter().find(|key| section.has(key)).unwrap_or("tls");
-            section.problem(key, "has no use without TLS; write `tls = true`");
+            section.problem(key, "has no effect without TLS; write `tls = true`");
         }
         None
     }
 
-    /// The name verified, too, unless the section says otherwise.
+    /// Verification including the name, unless the section says otherwise.
     pub(super) fn verifying(&self) -> Tls {
         let verify = if self.insecure { Verify::Nothing } else { Verify::Full };
         self.with(verify)
     }
 
-    /// As libpq has it: the words for `verify-…` verify, and so does a given authority with any other word.
+    /// As in libpq: `verify-…` verifies, and so does a given authority with any other word.
     pub(super) fn by_mode(&self, section: &Section<'_>, key: &str, word: Option<&str>) -> (SslMode, Tls) {
         const WORDS: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
         let lower = word.map(|word| word.to_ascii_lowercase().replace('_', "-"));
@@ -72,14 +72,14 @@ impl TlsOptions {
             Some("allow") => SslMode::Allow,
             Some("require" | "required" | "no-verify" | "verify-ca" | "verify-full" | "verify-identity") => SslMode::Require,
             Some(unknown) => {
-                section.problem(key, format!("asks for the unknown sslmode `{unknown}`{}", suggest(unknown, WORDS)));
+                section.problem(key, format!("has the unknown sslmode `{unknown}`{}", suggest(unknown, WORDS)));
                 SslMode::Prefer
             }
         };
         let verify = match lower.as_deref() {
             Some("verify-full" | "verify-identity") => Verify::Full,
             Some("verify-ca") => Verify::Chain,
-            // node-postgres' word: encrypted, whoever it is.
+            // The word of node-postgres: encrypted, without verification.
             Some("no-verify") => Verify::Nothing,
             _ if self.ca.is_some() => Verify::Chain,
             _ => Verify::Nothing,
@@ -92,7 +92,7 @@ impl TlsOptions {
     }
 }
 
-/// Seen from where portcullis was started: it leaves that directory itself.
+/// Relative to the directory in which portcullis was started, because it changes its directory itself.
 pub(super) fn absolute(path: &str) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path))
 }

@@ -1,4 +1,4 @@
-//! A Redis as an application's own variables name it: alone, behind Sentinels, in a Cluster, with TLS.
+//! A Redis from an application's variables: alone, behind Sentinels, in a Cluster, with TLS.
 //!
 //! The names and their order of precedence are Dify's (`REDIS_USE_SENTINEL` before `REDIS_USE_CLUSTERS` before `REDIS_HOST`), the
 //! prefix is whatever the key `variables` says.
@@ -15,12 +15,12 @@ struct RedisVariables<'s, 'c> {
     prefix: String,
 }
 
-/// The address that the variables under `variables = "PREFIX"` give; none after saying what is wrong with them.
+/// The address in the variables of `variables = "PREFIX"`; none after reporting errors.
 pub(super) fn address(section: &Section<'_>, keys: &TargetKeys) -> Option<ParsedUrl> {
     let prefix = keys.variables.value().map(|prefix| prefix.trim_end_matches('_').to_owned());
     let named = |prefix: &String| prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !prefix.is_empty();
     let Some(prefix) = prefix.filter(named) else {
-        section.problem("variables", "wants what the variables' names begin with, as `REDIS` for REDIS_HOST and its kin");
+        section.problem("variables", "has to be the prefix of the variables, for example `REDIS` for REDIS_HOST and so on");
         return None;
     };
     RedisVariables { section, prefix }.address().ok()
@@ -40,7 +40,7 @@ impl RedisVariables<'_, '_> {
     fn one(&self) -> Result<ParsedUrl, AlreadyReported> {
         let host = self.text("HOST")?.unwrap_or_else(|| "localhost".to_owned());
         let port = self.text("PORT")?.map(|port| format!(":{port}")).unwrap_or_default();
-        // A name, or an IPv6 address with its own colons; what carries a port already keeps it.
+        // A name, or an IPv6 address with its colons; an existing port is kept.
         let bare = if host.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{host}]{port}") } else { format!("{host}{port}") };
         let mut query = vec![("db", self.text("DB")?)];
         let secure = self.flag("USE_SSL")?;
@@ -75,7 +75,7 @@ impl RedisVariables<'_, '_> {
         self.put_together("redis+cluster", "CLUSTERS", &hosts, (None, self.text("CLUSTERS_PASSWORD")?), &[])
     }
 
-    /// The address of these hosts, `from` which variable they are.
+    /// The address of these hosts; `from` is their variable.
     fn put_together(
         &self,
         scheme: &str,
@@ -99,7 +99,7 @@ impl RedisVariables<'_, '_> {
         Ok(ParsedUrl { scheme: scheme.to_owned(), user, password, host, port, more: places.collect(), path: String::new(), query })
     }
 
-    /// What a variable holds; none when it is unset or empty.
+    /// The value of a variable; none if it is unset or empty.
     fn text(&self, name: &str) -> Result<Option<String>, AlreadyReported> {
         let written = format!("${{{}_{name}:-}}", self.prefix);
         let mut findings = Findings::default();
@@ -122,7 +122,7 @@ impl RedisVariables<'_, '_> {
     fn flag(&self, name: &str) -> Result<bool, AlreadyReported> {
         let value = self.text(name)?.unwrap_or_default();
         truth(&value).ok_or_else(|| {
-            self.section.problem("variables", format!("finds {}_{name} to be `{value}`; `true` or `false` is wanted", self.prefix));
+            self.section.problem("variables", format!("finds {}_{name} to be `{value}`; expected `true` or `false`", self.prefix));
             AlreadyReported
         })
     }

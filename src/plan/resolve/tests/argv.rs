@@ -28,10 +28,13 @@ fn every_construct_of_an_argv_gives_its_words() {
 }
 
 #[test]
-fn arguments_go_where_the_mode_takes_them_and_nowhere_else() {
+fn arguments_are_inserted_only_where_the_mode_accepts_them() {
     assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "job")], &["create tenant", "-x"])), ["flask", "create tenant", "-x"]);
     let few = try_with(CONSTRUCTS, &[("MODE", "job")], &[]).unwrap_err();
-    assert_eq!((few.exit(), few.to_string()), (Exit::Usage, "[modes.job] wants at least 1 arguments behind the options, and got 0".into()));
+    assert_eq!(
+        (few.exit(), few.to_string()),
+        (Exit::Usage, "[modes.job] wants at least 1 arguments after the options, but there are only 0".into())
+    );
     let extra = try_with(CONSTRUCTS, &[("MODE", "api")], &["x"]).unwrap_err();
     assert_eq!(extra.exit(), Exit::Usage);
     assert!(extra.to_string().starts_with("mode `api` takes no arguments and got `x`: "), "{extra}");
@@ -54,6 +57,6 @@ fn a_flag_stands_above_variable_mode_and_file() {
     let problems = resolve(&RunOptions { overrides: vec![wrong], ..request }, &Environment::new([("A", "b")])).unwrap_err();
     assert_eq!(
         problems.to_string(),
-        "--stop-timeout: `stop_timeout` in [process] is the bare number `9`; write it with its unit, as `60s` or `500ms`"
+        "--stop-timeout: `stop_timeout` in [process] is the bare number `9`; write it with its unit, such as `60s` or `500ms`"
     );
 }

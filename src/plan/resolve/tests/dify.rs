@@ -1,4 +1,4 @@
-//! `[dify]`: whose keys are asked, where they come from, and what cannot be meant.
+//! `[dify]`: whose keys are checked, where they come from, and refused combinations.
 
 use super::*;
 use crate::plan::Affects;
@@ -39,7 +39,7 @@ fn secs(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_client_takes_its_own_keys_else_those_that_are_found_else_that_of_all() {
+fn a_client_uses_its_own_keys_else_the_found_ones_else_the_common_one() {
     use DifyClient::{DifyChat, DifyDataset, DifyServer, DifyWorkflow};
     let account = "email = 'a@b.c'\npassword = 'p'\n";
     let own = "chat_api_keys = ['c1', '', 'c2']\nworkflow_api_keys = 'w'\ndataset_api_key = 'd'\n";
@@ -61,7 +61,7 @@ fn a_client_takes_its_own_keys_else_those_that_are_found_else_that_of_all() {
 }
 
 #[test]
-fn what_is_asked_follows_clients_and_methods_in_the_order_of_the_report() {
+fn requests_follow_clients_and_methods_in_the_order_of_the_report() {
     let (check, target) = read(
         "clients = ['DifyServer', 'DifyChat']\nmethods = { DifyChat = ['messages', 'info'] }\nname = 'ai'\naffects = 'none'\nparallel = 2\ntimeout = '1m'\ninterval = '5m'\n",
     );
@@ -73,20 +73,20 @@ fn what_is_asked_follows_clients_and_methods_in_the_order_of_the_report() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_told_at_its_place() {
+fn impossible_combinations_are_reported_at_their_place() {
     for (toml, expected) in [
         ("[dify]\n", "`url` in [dify] is missing"),
-        ("[dify]\nurl = 'api:5001'\n", "p:2:7: `url` in [dify] is no URL as"),
-        ("[dify]\nurl = 'http://u:p@api'\n", "p:2:7: `url` in [dify] holds a user"),
+        ("[dify]\nurl = 'api:5001'\n", "p:2:7: `url` in [dify] is not a URL such as"),
+        ("[dify]\nurl = 'http://u:p@api'\n", "p:2:7: `url` in [dify] contains a user"),
         ("[dify]\nurl = 'http://api/v1/'\n", "p:2:7: `url` in [dify] ends in `/v1`"),
-        ("[dify]\nurl = 'http://api?x=1'\n", "p:2:7: `url` in [dify] holds more"),
-        ("[dify]\nurl = 'http://api'\nemail = 'a@b.c'\n", "`password` in [dify] is missing, and `email` is there"),
+        ("[dify]\nurl = 'http://api?x=1'\n", "p:2:7: `url` in [dify] contains more"),
+        ("[dify]\nurl = 'http://api'\nemail = 'a@b.c'\n", "`password` in [dify] is missing, although `email` is set"),
         ("[dify]\nurl = 'http://api'\ndiscover = true\n", "p:3:12: `discover` in [dify] needs the account"),
         (
             "[dify]\nurl = 'http://api'\naffects = 'readiness'\n",
-            "p:3:11: `affects` in [dify] is `readiness`; one of `none`, `health` is wanted",
+            "p:3:11: `affects` in [dify] is `readiness`; expected one of `none`, `health`",
         ),
-        ("[dify]\nurl = 'http://api'\nclients = ['DifyChats']\n", "is `DifyChats` (did you mean `DifyChat`?); one of"),
+        ("[dify]\nurl = 'http://api'\nclients = ['DifyChats']\n", "is `DifyChats` (did you mean `DifyChat`?); expected one of"),
         ("[dify]\nurl = 'http://api'\nclients = []\n", "p:3:11: `clients` in [dify] names no client"),
         (
             "[dify]\nurl = 'http://api'\nmethods = { DifyServer = ['logs'] }\n",

@@ -1,17 +1,17 @@
-//! Every fault is told once, at its cause and with the variable that brings it; and the words for a boolean.
+//! Every error is reported once, at its cause and with the variable that causes it; and the words for a boolean.
 
 use super::*;
 use crate::plan::ViewSwitch;
 
 #[test]
-fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
+fn every_error_is_reported_once_without_its_consequences() {
     let migrations = "[migrations]\ncommand = ['m']\n[heartbeat]\ncheck = 'cache'\n";
     for (toml, variables, expected) in [
         // The database of the lock and the Redis of the heartbeat are those of checks that are wrong.
         (
             format!("[checks.db]\nurl = 'postgres://${{DB_HOST/x'\n[checks.cache]\nurl = 'redis://${{CACHE}}/0'\n{migrations}"),
             &[][..],
-            &["p:2:7: `url` in [checks.db]: `${DB_HOST` goes on", "p:4:7: `url` in [checks.cache]: CACHE is not set"][..],
+            &["p:2:7: `url` in [checks.db]: `${DB_HOST` is followed", "p:4:7: `url` in [checks.cache]: CACHE is not set"][..],
         ),
         ("[checks.db]\nurl = 'htpp://x'\n[migrations]\ncommand = ['m']\nlock = 'db'\n".to_owned(), &[], &["p:2:7: "]),
         // What is not TOML may hold the mode and the command.
@@ -19,10 +19,7 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
         (
             "[mode.api] # for [modes.api]\ncommand = ['a']\nstartd = { url = 'http://a' }\n".to_owned(),
             &[],
-            &[
-                "p:1:2: `mode` is a table; did you mean `modes`? `mode` names the one of them that is started",
-                "p:3:1: unknown key `startd`",
-            ],
+            &["p:1:2: `mode` is a table; did you mean `modes`? `mode` names the one that is started", "p:3:1: unknown key `startd`"],
         ),
         (
             "mode = '${WHICH}'\n[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(),
@@ -42,7 +39,7 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
         (
             "[checks.web]\nurl = 'tcp://a:1'\naffects = '${COUNTS}'\n".to_owned(),
             &[("COUNTS", "readines")],
-            &["p:3:11: `affects` in [checks.web], from COUNTS, is `readines` (did you mean `readiness`?); one of"],
+            &["p:3:11: `affects` in [checks.web], from COUNTS, is `readines` (did you mean `readiness`?); expected one of"],
         ),
     ] {
         let command: &[&str] = if toml.contains("[modes") { &[] } else { &["app"] };
@@ -83,13 +80,13 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         assert_eq!(with("", &[("PORTCULLIS_BARE", word)], &["app"]).health.is_none(), truth, "{word:?}");
     }
     for (name, expected) in [
-        ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; `true` or `false` is wanted"),
-        ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; `true` or `false` is wanted"),
+        ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; expected `true` or `false`"),
+        ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; expected `true` or `false`"),
         (
             "PORTCULLIS_HEALTH__PAGE",
-            "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; `true` or `false` is wanted",
+            "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; expected `true` or `false`",
         ),
-        ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; `true` or `false` is wanted"),
+        ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; expected `true` or `false`"),
     ] {
         let found = problems(file, &[(name, "maybe")], &["app"]);
         assert!(found.len() == 1 && found[0].ends_with(expected), "{found:?}");
@@ -97,7 +94,7 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
 }
 
 #[test]
-fn dify_takes_what_its_own_script_takes_and_says_loudly_what_it_does_not_take() {
+fn dify_accepts_what_its_own_script_accepts_and_warns_of_the_rest() {
     let on = |preset: &str, value: &str| {
         let request = RunOptions { preset: Some(preset.to_owned()), mode: Some("api".to_owned()), ..RunOptions::default() };
         let plan = resolve(&request, &Environment::new([("MIGRATION_ENABLED", value)])).unwrap();

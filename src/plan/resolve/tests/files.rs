@@ -1,4 +1,4 @@
-//! `[[files]]`: what is read as which action, for whom, and what is refused.
+//! `[[files]]`: the action, the owner and the refused combinations of an entry.
 
 use super::*;
 use crate::plan::file::{FileAction, FilePlan, FileText};
@@ -106,15 +106,15 @@ fn a_command_of_ones_own_gets_those_that_are_for_it() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_told() {
+fn impossible_combinations_are_reported() {
     for (entry, problem) in [
-        ("directory = true", "p:6:1: `path` in [files] is missing: it says which file is meant"),
-        ("path = '/a'", "is all that is said; add what is done with it"),
-        ("path = '/a/../b'\nremove = true", "is `/a/../b`; a path without `..` is wanted"),
+        ("directory = true", "p:6:1: `path` in [files] is missing: it is the path of the file"),
+        ("path = '/a'", "is not enough; say what to do with the file"),
+        ("path = '/a/../b'\nremove = true", "is `/a/../b`; expected a path without `..`"),
         ("path = '/'\nremove = true", "is the root directory, which cannot be removed"),
-        ("path = '${EMPTY:-}'\nremove = true", "`path` in [files] is empty; a path is wanted"),
-        ("path = '/a'\ncopy = '${EMPTY:-}'", "`copy` in [files] is empty; a path is wanted"),
-        ("path = '/a'\ncopy = '/b'\nlink = '/c'", "`link` in [files] stands beside `copy`; a file has one of them"),
+        ("path = '${EMPTY:-}'\nremove = true", "`path` in [files] is empty; expected a path"),
+        ("path = '/a'\ncopy = '${EMPTY:-}'", "`copy` in [files] is empty; expected a path"),
+        ("path = '/a'\ncopy = '/b'\nlink = '/c'", "`link` in [files] excludes `copy`; a file has only one of them"),
         ("path = '/a'\nlink = '/c'\nmode = '0600'", "`mode` in [files] means nothing for a link (`link`)"),
         ("path = '/a'\ncopy = '/c'\nunset_variables = 'empty'", "`unset_variables` in [files] means nothing for a copy (`copy`)"),
         (
@@ -122,18 +122,36 @@ fn what_cannot_be_meant_is_told() {
             "`unset_variables` in [files] means nothing for listed variables, which become empty (`variables`)",
         ),
         ("path = '/a'\ndirectory = true\nmode = 640", "is a number; write it in octal and in quotes, as \"0640\""),
-        ("path = '/a'\ndirectory = true\nmode = 'rw'", "is `rw`; a mode as \"0640\" or \"u+rwX,g-w\" is wanted"),
+        ("path = '/a'\ndirectory = true\nmode = 'rw'", "is `rw`; expected a mode such as \"0640\" or \"u+rwX,g-w\""),
         ("path = '/a'\ndirectory = true\nowner = 'no-such-user'", "knows no user `no-such-user` in /etc/passwd"),
         ("path = '/a'\ncontent = 'x'\nvariables = ['${A}']", "A is not set"),
-        ("path = '/a'\ncontent = 'x'\nvariables = ['$$A']", "has `$A`; the names of variables are wanted"),
+        ("path = '/a'\ncontent = 'x'\nvariables = ['$$A']", "has `$A`; expected names of variables"),
         ("path = '/a'\ncontent = '${UNSET}'", "`content` in [files]: UNSET is not set"),
-        ("path = '/a'\ncopy = '/b'\nreplace = [{ to = 'x' }]", "[files.replace] lacks `from`"),
+        ("path = '/a'\ncopy = '/b'\nreplace = [{ to = 'x' }]", "[files.replace] needs `from`"),
         ("path = '/a'\nremove = true\nmodes = ['webb']", "names the unknown mode `webb`; did you mean `web`?"),
-        ("path = '/a'\ndirectory = true\nrecursive = true", "is about `owner` and `mode`, and neither is there"),
-        ("path = '/a'\ndirectory = false", "is `false`, which says nothing; leave it out"),
+        ("path = '/a'\ndirectory = true\nrecursive = true", "applies to `owner` and `mode`, and neither is set"),
+        ("path = '/a'\ndirectory = false", "is `false`, which has no effect; remove it"),
         ("path = '/a'\ntemplat = '/b'", "unknown key `templat` in [files]; did you mean `template`?"),
     ] {
         let found = problems(&format!("{MODES}[[files]]\n{entry}\n"), &[], &[]);
         assert!(found.iter().any(|found| found.contains(problem)), "{entry}: {found:?}");
     }
+}
+
+#[test]
+fn a_template_sees_what_env_says_by_default_and_replaced_texts_may_be_said_to_be_secret() {
+    let toml = format!(
+        "{MODES}[env]\nOWN = 'own'\n[env.default]\nLEVEL = 'info'\n[[files]]\npath = '/c'\ntemplate = '/t'\n\
+         [[files]]\npath = '/n'\nreplace = [{{ from = 'a', to = 'b' }}]\nsecret = false\n"
+    );
+    for (given, level) in [(&[][..], "info"), (&[("LEVEL", "")], "info"), (&[("LEVEL", "debug")], "debug")] {
+        let plan = with(&toml, given, &[]);
+        let files = files(&plan);
+        let FileAction::Write { text: FileText::Template { values, .. }, .. } = &files[0].action else { panic!("{:?}", files[0]) };
+        let rendered = crate::config::substitute::every("${OWN} ${LEVEL}", &values.0, crate::config::file::Unset::Error).unwrap();
+        assert_eq!(rendered.value(), format!("own {level}"));
+        assert_eq!(files[1].secret, Some(false));
+    }
+    let none = format!("{MODES}[[files]]\npath = '/n'\nmode = '0600'\nsecret = false\n");
+    assert!(problems(&none, &[], &[])[0].contains("`secret` in [files]"));
 }

@@ -1,4 +1,4 @@
-//! `[modules.NAME]`: what each one gets, who comes after whom, and which runs have them at all.
+//! `[modules.NAME]`: the plan of each one, the order of their starts, and which runs have them.
 
 use super::*;
 use crate::plan::module::{ModuleStart, OnExit, Predecessor};
@@ -55,12 +55,12 @@ fn instances_are_numbered_and_counted_by_a_variable() {
         assert_eq!(modules(toml, &[("WS", count)]).iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), names, "{count}");
     }
     let wrong = problems(&format!("{BASE}{toml}"), &[("WS", "7..5")], &[]);
-    let said = "`instances` in [modules.executor], from WS, is `7..5`; a whole number from 0 to 1000 is wanted, or a range as `5..8` for 5, 6 and 7";
+    let said = "`instances` in [modules.executor], from WS, is `7..5`; expected a whole number from 0 to 1000, or a range such as `5..8` for 5, 6 and 7";
     assert!(wrong.len() == 1 && wrong[0].contains(said), "{wrong:?}");
 }
 
 #[test]
-fn a_run_without_a_process_or_bare_has_no_modules_and_one_that_is_not_wanted_is_nobody_to_wait_for() {
+fn a_run_without_a_process_or_bare_has_no_modules_and_a_disabled_one_is_not_waited_for() {
     let toml = "[modules.beat]\ncommand = [\"beat\", \"${UNSET_HERE}\"]\nwhen = { var = \"BEAT\", eq = \"true\" }\n\
                 [modules.next]\ncommand = [\"next\"]\nafter = [\"beat\"]\n";
     assert_eq!(modules(toml, &[("BEAT", "true"), ("UNSET_HERE", "x")]).len(), 2);
@@ -73,7 +73,7 @@ fn a_run_without_a_process_or_bare_has_no_modules_and_one_that_is_not_wanted_is_
 }
 
 #[test]
-fn what_is_wrong_with_every_instance_is_said_once() {
+fn an_error_of_all_instances_is_reported_once() {
     let toml = "[modules.many]\ncommand = [\"x\", \"${NOT_SET}\"]\ninstances = 3\n[modules.one]\ncommand = [\"x\", \"${@instance}\"]\n";
     let found = problems(&format!("{BASE}{toml}"), &[], &[]);
     let of = |words: &str| found.iter().filter(|problem| problem.contains(words)).count();
@@ -81,7 +81,7 @@ fn what_is_wrong_with_every_instance_is_said_once() {
 }
 
 #[test]
-fn every_circle_is_said_once() {
+fn every_cycle_is_reported_once() {
     let module = |name: &str, after: &str| format!("[modules.{name}]\ncommand = [\"x\"]\nafter = [{after}]\n");
     let toml =
         [module("a", "\"b\""), module("b", "\"c\", \"main\""), module("c", "\"a\""), module("d", "\"d\""), module("e", "\"a\"")].concat();

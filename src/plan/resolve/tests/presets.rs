@@ -1,4 +1,4 @@
-//! Every preset resolved: what Dify's variables name, and that none of them is wrong.
+//! Every preset resolved: the effects of Dify's variables, and that no preset is invalid.
 
 use super::*;
 use crate::config::node::Value;
@@ -133,7 +133,7 @@ fn difys_heartbeat_bears_the_prefix_of_its_keys() {
             let heartbeat = of(preset, &[("REDIS_KEY_PREFIX", prefix)]).unwrap().heartbeat.unwrap();
             assert_eq!(heartbeat.key, key);
         }
-        assert!(of(preset, &[("REDIS_KEY_PREFIX", "{a}")]).unwrap_err().to_string().contains("`prefix` in [heartbeat] holds a brace"));
+        assert!(of(preset, &[("REDIS_KEY_PREFIX", "{a}")]).unwrap_err().to_string().contains("`prefix` in [heartbeat] contains a brace"));
         let both = [("REDIS_KEY_PREFIX", "team-a"), ("PORTCULLIS_HEARTBEAT__KEY", "mine")];
         assert_eq!(of(preset, &both).unwrap().heartbeat.unwrap().key, "mine");
     }
@@ -143,7 +143,7 @@ fn difys_heartbeat_bears_the_prefix_of_its_keys() {
 }
 
 #[test]
-fn difys_health_is_asked_where_it_binds() {
+fn difys_health_is_probed_where_it_binds() {
     let started = |preset: &str, variables: &[(&str, &str)]| {
         let plan = of(preset, variables).unwrap();
         let StartSign::Answers { target, .. } = plan.main.unwrap().started.unwrap().sign else { panic!("it answers") };

@@ -1,4 +1,4 @@
-//! `[process]` and what a mode says of its own process.
+//! `[process]` and the settings of a mode for its process.
 
 use super::*;
 
@@ -76,17 +76,17 @@ fn wrong_values_of_the_process_are_each_named() {
             "p:2:8: `user` in [process] knows no user `no-such-user` in /etc/passwd of this image; add it, or write numbers as `1000:1000`",
         ),
         ("umask = 27", "p:2:9: `umask` in [process] is a number; write it in octal and in quotes, as \"0027\""),
-        ("umask = '0999'", "p:2:9: `umask` in [process] is `0999`; an octal mask up to \"0777\" is wanted"),
-        ("limits = { nofile = 'many' }", "p:2:21: `nofile` in [process.limits] is `many`; a number, `unlimited` or `soft:hard` is wanted"),
+        ("umask = '0999'", "p:2:9: `umask` in [process] is `0999`; expected an octal mask up to \"0777\""),
+        ("limits = { nofile = 'many' }", "p:2:21: `nofile` in [process.limits] is `many`; expected a number, `unlimited` or `soft:hard`"),
         ("limits = { nofile = '9:3' }", "p:2:21: `nofile` in [process.limits] is `9:3`, a soft limit above the hard one"),
         ("limits = { files = 3 }", "p:2:12: unknown key `files` in [process.limits]; did you mean `nofile`?"),
         ("ignore_signals = ['TREM']", "p:2:19: an item of `ignore_signals` in [process] is `TREM`, not a signal as `TERM` or `15`"),
         ("rewrite = { TREM = 'QUIT' }", "p:2:1: `rewrite` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
         ("rewrite = { TERM = 'QUTI' }", "p:2:20: `TERM` in [process.rewrite] is `QUTI`, not a signal as `TERM` or `15`"),
-        ("success_codes = [256]", "p:2:18: an item of `success_codes` in [process] is `256`; a whole number from 0 to 255 is wanted"),
+        ("success_codes = [256]", "p:2:18: an item of `success_codes` in [process] is `256`; expected a whole number from 0 to 255"),
         (
             "restart = 'allways'",
-            "p:2:11: `restart` in [process] is `allways` (did you mean `always`?); one of `never`, `on-failure`, `always` is wanted",
+            "p:2:11: `restart` in [process] is `allways` (did you mean `always`?); expected one of `never`, `on-failure`, `always`",
         ),
     ] {
         assert_eq!(problems(&format!("[process]\n{line}\n"), &[], &["serve"]), [problem], "{line}");
@@ -96,7 +96,7 @@ fn wrong_values_of_the_process_are_each_named() {
 }
 
 #[test]
-fn a_fault_of_the_process_is_told_once_and_at_its_place_whatever_is_laid_over_it() {
+fn an_error_of_the_process_is_reported_once_and_at_its_place_in_every_layer() {
     let toml = "[process]\nstop_timeout = '5'\nuser = 'no-such-user'\nlimits = { nofile = 'x' }\n\
                 [modes.api]\ncommand = ['serve']\nlimits = { core = 0 }\n[modules.beat]\ncommand = ['beat']\n";
     let found = problems(toml, &[("MODE", "api")], &[]);
@@ -109,7 +109,7 @@ fn a_fault_of_the_process_is_told_once_and_at_its_place_whatever_is_laid_over_it
 }
 
 #[test]
-fn a_stop_that_outlasts_the_grace_is_told_with_the_grace_to_set() {
+fn a_stop_that_outlasts_the_grace_is_reported_with_the_grace_to_set() {
     let notices =
         |toml: &str| with(toml, &[], &["serve"]).notices.into_iter().filter(|notice| notice.contains("grace")).collect::<Vec<_>>();
     assert_eq!(notices("[process]\n").len(), 0);

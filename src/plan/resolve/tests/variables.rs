@@ -1,8 +1,8 @@
-//! What `[env]` makes of the environment, and who sees it.
+//! How `[env]` changes the environment, and who sees it.
 
 use super::*;
 
-/// The value of a variable that the process gets; none where it is not set by the plan.
+/// The value of a variable for the process; none if the plan does not set it.
 fn value<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
     plan.main.as_ref()?.env.iter().find(|(set, _)| set == name).map(|(_, word)| word.value())
 }
@@ -47,11 +47,11 @@ fn the_first_case_that_holds_is_taken() {
 #[test]
 fn a_value_has_exactly_one_form() {
     for (entry, problem) in [
-        ("A = { value = 'x', url = 'tcp://h:1' }", "stands alone: a variable has exactly one of"),
-        ("A = { default = true }", "stands alone: a variable has exactly one of"),
-        ("A = { value = 'x', keep = '/k' }", "is the file of what is generated"),
-        ("A = { generate = 'hex' }", "is none of `hex:N`"),
-        ("A = { generate = 'alnum:0' }", "is none of `hex:N`"),
+        ("A = { value = 'x', url = 'tcp://h:1' }", "excludes other forms: a variable has exactly one of"),
+        ("A = { default = true }", "excludes other forms: a variable has exactly one of"),
+        ("A = { value = 'x', keep = '/k' }", "is the file of a generated value"),
+        ("A = { generate = 'hex' }", "is not one of `hex:N`"),
+        ("A = { generate = 'alnum:0' }", "is not one of `hex:N`"),
         ("A = { vaule = 'x' }", "unknown key `vaule`"),
         ("A = { url = 'tcp://h:${P}' }", "has a variable for its port"),
         ("A = { file = '/no/such/file' }", "cannot be read"),
@@ -63,7 +63,7 @@ fn a_value_has_exactly_one_form() {
 }
 
 #[test]
-fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_is_said() {
+fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_configured() {
     let file = File::new("from-the-file\n");
     let path = file.0.to_str().unwrap();
     let variables = [("PG_USER_FILE", path), ("PG_PASS_FILE", path), ("PG_PASS", "own"), ("OTHER_FILE", path)];
@@ -80,7 +80,7 @@ fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_is_said(
 }
 
 #[test]
-fn nothing_is_made_where_nobody_makes_it() {
+fn nothing_is_created_if_no_step_creates_it() {
     let keep = std::env::temp_dir().join(format!("portcullis-kept-{}", std::process::id()));
     let toml = format!(
         "[env]\nK = {{ generate = 'hex:4', keep = '{}' }}\nC = {{ command = ['touch', '/no/such/place'] }}\n{TAIL}",
@@ -90,9 +90,17 @@ fn nothing_is_made_where_nobody_makes_it() {
     assert!(!keep.exists());
     assert_eq!(plan.notices.iter().filter(|notice| notice.contains("`run`")).count(), 2, "{:?}", plan.notices);
     std::fs::write(&keep, "abc\n").unwrap();
-    let short = problems(&toml, &[], &[]);
+    let short = with(&toml, &[], &[]);
+    assert_eq!(value(&short, "K"), Some("abc"));
+    assert!(
+        short.notices.iter().any(|notice| notice.contains("K has 3 characters") && notice.contains("and 8 would be")),
+        "{:?}",
+        short.notices
+    );
+    std::fs::write(&keep, "\n").unwrap();
+    let empty = problems(&toml, &[], &[]);
     std::fs::remove_file(&keep).unwrap();
-    assert!(short.first().unwrap().contains("which has 3 characters and not the 8"), "{short:?}");
+    assert!(empty.first().unwrap().contains("which is empty"), "{empty:?}");
 }
 
 proptest! {
@@ -108,4 +116,36 @@ proptest! {
         prop_assert_eq!(address.database().unwrap(), database);
         prop_assert_eq!(address.parameters(), [("o".to_owned(), option)]);
     }
+}
+
+#[test]
+fn files_of_lines_become_variables_that_everything_sees() {
+    let one = File::new("export DB_HOST='db'\nDB_PASSWORD=\"s3cret word\"\nFROM=$GIVEN/${DB_HOST}\n");
+    let wrong = File::new("A=1\nB=$(cat /x)\n");
+    let files = format!("{},/no/such/file", one.0.display());
+    let toml = format!("[env]\nfiles = {{ split = '${{FILES:-}}', at = ',' }}\nURL = 'tcp://${{DB_HOST}}:1'\n{TAIL}");
+    let plan = with(&toml, &[("FILES", &files), ("GIVEN", "g"), ("DB_HOST", "other")], &[]);
+    assert_eq!(
+        ["DB_HOST", "DB_PASSWORD", "FROM", "URL"].map(|name| value(&plan, name)),
+        [Some("db"), Some("s3cret word"), Some("g/db"), Some("tcp://db:1")]
+    );
+    let shown = |name: &str| plan.main.as_ref().unwrap().env.iter().find(|(set, _)| set == name).unwrap().1.shown().to_owned();
+    assert_eq!((shown("DB_PASSWORD").as_str(), shown("FROM").as_str()), ("***", "g/db"));
+    let remark = "/no/such/file, which `files` in [env] names, is no file that is there; it is passed over";
+    assert!(plan.remarks.iter().any(|told| told == remark), "{:?}", plan.remarks);
+    assert_eq!(value(&with(&toml, &[("DB_HOST", "own")], &[]), "URL"), Some("tcp://own:1"));
+    let listed = toml.replace("{ split = '${FILES:-}', at = ',' }", &format!("['{}']", wrong.0.display()));
+    let found = problems(&listed, &[("DB_HOST", "own")], &[]);
+    assert!(found.len() == 1 && found[0].contains("cannot be taken: line 2 has a `$(`"), "{found:?}");
+}
+
+#[test]
+fn words_of_a_command_line_need_no_shell_and_a_shell_is_named_where_one_is_needed() {
+    let toml = "[modes.api]\ncommand = ['run', { words = '${LINE}' }, 'end']\n";
+    let plan = with(toml, &[("LINE", "vault read -field='pass word' \"$HOST\" # why"), ("HOST", "a b")], &[]);
+    assert_eq!(argv(&plan), ["run", "vault", "read", "-field=pass word", "a b", "end"]);
+    let secret = with(toml, &[("LINE", "x $DB_PASSWORD"), ("DB_PASSWORD", "hunter2 hunter2")], &[]);
+    assert_eq!(secret.main.unwrap().argv.to_string(), "run *** *** end");
+    let found = problems(toml, &[("LINE", "cat /x | base64 -d")], &[]);
+    assert!(found.len() == 1 && found[0].contains("`words` in [modes.api], from LINE, has a `|`, which only a shell can do"), "{found:?}");
 }

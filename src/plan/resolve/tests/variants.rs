@@ -1,13 +1,25 @@
-//! What a configuration makes of its variables: tests, variants of checks and modes, refusals, checks of one mode.
+//! How a configuration depends on variables: tests, variants of checks and modes, refusals, checks of one mode.
 
 use super::*;
 use crate::plan::StartRefusal;
 use crate::plan::target::SslMode;
 
-/// Whether the words `then` are in the command when `when` is asked with these variables and arguments.
+/// Whether the words `then` are in the command if `when` is evaluated with these variables and arguments.
 fn holds(when: &str, variables: &[(&str, &str)], arguments: &[&str]) -> bool {
     let toml = format!("arguments = [{{ ignore = true }}]\n[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
     argv(&with(&toml, variables, arguments)) == ["serve", "yes"]
+}
+
+#[test]
+fn any_of_the_arguments_may_hold() {
+    for (when, held) in [
+        ("{ argument = 'any', eq = '-p' }", true),
+        ("{ argument = 'any', prefix = '--' }", false),
+        ("{ not = { argument = 'any', one_of = ['--help', '--version'] } }", true),
+    ] {
+        let toml = format!("arguments = [{{ ignore = true }}]\n[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
+        assert_eq!(argv(&with(&toml, &[], &["server", "-p"])).len(), if held { 2 } else { 1 }, "{when}");
+    }
 }
 
 #[test]
@@ -69,7 +81,7 @@ fn each_test_holds_when_it_should() {
     assert_eq!(holds("{ user = 'root' }", &[], &[]), root);
     assert!(holds(&format!("{{ user = '{}' }}", nix::unistd::geteuid()), &[], &[]) && !holds("{ user = '54321' }", &[], &[]));
     let odd = with("[modes.api]\ncommand = ['x', { when = { var = 'A', truthy = true }, then = ['y'] }]\n", &[("A", "maybe")], &[]);
-    assert_eq!(odd.notices, ["A is `maybe`, which says neither `true` nor `false`; it counts as not true"]);
+    assert_eq!(odd.notices, ["A is `maybe`, which is neither `true` nor `false`; it counts as not true"]);
     for (when, expected) in
         [("{ var = 'A', eqq = 'x' }", "unknown key `eqq`"), ("{ all = { var = 'A' } }", "`all` in [modes.api.when] is a table")]
     {
@@ -84,16 +96,26 @@ fn each_test_holds_when_it_should() {
         ("{ not = { args = true, root = true } }", "`args` in [modes.api.when.not] stands beside another test"),
         (
             "{ var = 'A', eq = 'x', prefix = 'y' }",
-            "wants exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
+            "needs exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `lt`, `le`, `gt`, `ge`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
         ),
         ("{ var = 'A', exists = true }", "`one_of` beside `var`"),
         ("{ var = 'A' }", "`one_of` beside `var`"),
-        ("{ file = '/x', eq = 'y' }", "wants exactly one of `exists`, `empty`, `executable`, `contains` beside `file`"),
-        ("{ directory = '/x', executable = true }", "wants exactly one of `exists`, `empty`, `contains` beside `directory`"),
+        (
+            "{ file = '/x', eq = 'y' }",
+            "needs exactly one of `exists`, `empty`, `executable`, `readable`, `writable`, `contains` beside `file`",
+        ),
+        (
+            "{ directory = '/x', executable = true }",
+            "needs exactly one of `exists`, `empty`, `readable`, `writable`, `contains` beside `directory`",
+        ),
         ("{ root = true, eq = 'y' }", "`root` in [modes.api.when] stands beside another test"),
+        (
+            "{ argument = 'some', eq = 'y' }",
+            "`argument` in [modes.api.when] is `some`; expected a whole number from -1000 to 1000, or `any`,",
+        ),
         ("{ argument = 0, eq = 'y' }", "`argument` in [modes.api.when] is 0; the first argument is 1, the last is -1"),
         ("{ user = 'no-such-user' }", "`user` in [modes.api.when] knows no user `no-such-user`"),
-        ("{ command = ['true'] }", "`command` in [modes.api.when] can be asked in [conditions], [[files]] and [[steps]] alone"),
+        ("{ command = ['true'] }", "`command` in [modes.api.when] is possible only in [conditions], [[files]] and [[steps]]"),
         ("{ prefix = 'y' }", "`var` in [modes.api.when] is missing"),
     ] {
         let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
@@ -135,7 +157,7 @@ fn a_check_is_varied_by_the_first_variant_that_holds() {
 }
 
 #[test]
-fn what_is_wrong_with_a_check_or_a_variant_is_told_where_it_was_written_whether_or_not_it_is_taken() {
+fn errors_of_a_check_or_a_variant_are_reported_where_they_were_written_whether_or_not_it_is_selected() {
     let wrong = "[checks.db]\nkind = 'mysql'\nhost = 'h'\nwait = 5\n\
                  [[checks.db.variants]]\nwhen = { var = 'KIND', eq = 'p' }\nwait = '7s'\naffects = 'all'\n\
                  [[checks.db.variants]]\nwhen = { var = 'KIND', eq = 'q' }\ntimeout = '1ms'\nport = '${UNSET}'\n";
@@ -189,7 +211,7 @@ fn a_query_stands_behind_the_parts_as_it_is() {
         matches!(&with(&beside, &[("EXTRAS", "connect_timeout=3")], &[]).checks[0].target, Target::Postgres(target) if target.sslmode == SslMode::Allow)
     );
     let other = toml.replace("'postgres'", "'tcp'");
-    assert!(problems(&other, &[], &[]).join("\n").contains("`query` in [checks.db] means nothing to a target of kind tcp"));
+    assert!(problems(&other, &[], &[]).join("\n").contains("`query` in [checks.db] has no effect for a target of kind tcp"));
 }
 
 const MODES: &str = "
@@ -216,7 +238,7 @@ lock = 'none'
 ";
 
 #[test]
-fn a_mode_has_checks_of_its_own_and_a_variant_a_start_of_its_own() {
+fn a_mode_has_its_own_checks_and_a_variant_its_own_start() {
     let checks = |mode: &str| -> Vec<String> {
         with(MODES, &[("MODE", mode)], &["x"]).checks.iter().map(|check| format!("{} {}", check.name, check.target)).collect()
     };
@@ -243,9 +265,9 @@ fn a_mode_refuses_a_process_after_its_migration() {
     let plan = with(MODES, &[("MODE", "job")], &["create"]);
     assert_eq!((argv(&plan), &plan.refusal), (vec!["flask", "create"], &None));
     for (from, to, problem) in [
-        ("code = 3, ", "code = 0, ", "a whole number from 1 to 255 is wanted"),
+        ("code = 3, ", "code = 0, ", "expected a whole number from 1 to 255"),
         (", message = 'name a command'", "", "`message` in [modes.job.variants.refuse] is missing"),
-        ("refuse = {", "command = ['x']\nrefuse = {", "starts no process, and `command` and `started` are about one"),
+        ("refuse = {", "command = ['x']\nrefuse = {", "starts no process, so `command` and `started` have no effect"),
     ] {
         let found = problems(&MODES.replace(from, to), &[("MODE", "api")], &[]).join("\n");
         assert!(found.contains(problem), "{found}");

@@ -8,14 +8,15 @@ use crate::config::source::{Environment, read_secret};
 use crate::config::substitute::matches;
 
 impl VariableChanges {
-    /// `NAME` from the file that `NAME_FILE` names, for each of `expand_files`; `NAME_FILE` itself is not handed on.
+    /// `NAME` from the file that `NAME_FILE` names, for each of `expand_files`; `NAME_FILE` itself is not passed on.
     pub(super) fn expand_files(&mut self, section: &Section<'_>, seen: &mut Environment) {
         let (context, key) = (section.context(), "expand_files");
         let conflict = section.clone().part::<Conflicts>().expand_files_conflict;
         let Some(node) = section.node(key) else { return };
         let Some(items) = context.list_quietly(node) else {
             let found = node.value.kind();
-            let why = format!("is {found}; the variables that come from a file are listed by name, as `{key} = [\"DB_PASSWORD\"]`");
+            let why =
+                format!("is {found}; the variables that come from a file are listed by name, for example `{key} = [\"DB_PASSWORD\"]`");
             return section.problem(key, why);
         };
         for item in items {
@@ -26,7 +27,7 @@ impl VariableChanges {
                 continue;
             }
             let environment = context.environment;
-            // Those of portcullis' own are its keys, and no process' variables.
+            // The variables of portcullis set its keys; they are not passed to processes.
             let fits = |found: &&str| matches(&name, found) && !found.starts_with("PORTCULLIS_") && !found.is_empty();
             let names: Vec<String> = if name.contains('*') {
                 environment.names().filter_map(|file| file.strip_suffix("_FILE")).filter(fits).map(str::to_owned).collect()

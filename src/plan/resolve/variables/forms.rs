@@ -1,4 +1,4 @@
-//! The forms of a variable's value: a text, a URL, a generated secret, what a command says, a path that fits, a file, or nothing.
+//! The forms of a variable's value: a text, a URL, a generated secret, the output of a command, a matching path, a file, or unset.
 
 mod generate;
 
@@ -12,13 +12,13 @@ use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::read_secret;
 use crate::config::substitute::matches;
 use crate::plan::argv::Word;
-use crate::plan::resolve::{condition, target_url};
+use crate::plan::resolve::{argv, condition, target_url};
 use crate::secret::scrub;
 
 /// The keys of which a table has exactly one.
 const FORMS: [&str; 7] = ["value", "url", "generate", "command", "glob", "file", "unset"];
 
-/// What the table at `node` makes of `name`; none where its `when` does not hold, where it is a default that is not needed, or where it is wrong.
+/// The value of `name` from the table at `node`; none if its `when` does not hold, if the default is not needed, or if it has errors.
 pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: &str, depth: Depth) -> Option<Outcome> {
     let Value::Table(table) = &node.value else { return None };
     let holds = condition::holds(context, table.get("when").map(|entry| &entry.node), path, depth);
@@ -30,13 +30,13 @@ pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: 
     let forms: Vec<&str> = FORMS.into_iter().filter(|form| section.has(form)).collect();
     if forms.len() > 1 || (forms.is_empty() && section.entries().count() == keys) {
         let last = forms.last().copied().unwrap_or("value");
-        section.problem(last, format!("stands alone: a variable has exactly one of `{}`", FORMS.join("`, `")));
+        section.problem(last, format!("excludes other forms: a variable has exactly one of `{}`", FORMS.join("`, `")));
         return None;
     }
     if section.has("keep") && !section.has("generate") {
-        section.problem("keep", "is the file of what is generated; name it beside `generate`");
+        section.problem("keep", "is the file of a generated value; it needs `generate`");
     }
-    // A command that lacks a word which is wrong is another command, and nothing is made where anything is wrong with this value.
+    // A command without one of its words is a different command, so nothing is run or generated if this value has any error.
     if !wanted || !context.is_clean() {
         return None;
     }
@@ -61,11 +61,13 @@ pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: 
     if assigned.unset {
         return Some(Outcome::Unset);
     }
-    let argv: Vec<String> = assigned.command.0.iter().map(Text::value).collect();
-    if section.has("command") {
-        return command(&section, name, &argv, assigned.timeout.0);
+    let argv = argv::command(&section, "command", depth)?;
+    if argv.program().is_empty() {
+        section.problem("command", "contains no program");
+        return None;
     }
-    None
+    let words: Vec<String> = argv.words().iter().map(|word| word.value().to_owned()).collect();
+    if context.is_clean() { command(&section, name, &words, assigned.timeout.0) } else { None }
 }
 
 /// A URL with each variable encoded for its place.
@@ -76,10 +78,6 @@ fn url(section: &Section<'_>, text: &Text) -> Option<Word> {
 
 fn command(section: &Section<'_>, name: &str, argv: &[String], within: std::time::Duration) -> Option<Outcome> {
     let context = section.context();
-    if argv.first().is_none_or(String::is_empty) {
-        section.problem("command", "names no program");
-        return None;
-    }
     let known = format!("{} {argv:?}", section.path());
     match context.environment.made(&known, |asker| asker.output(argv, context.environment.variables(), within)) {
         Some(Ok(value)) => Some(Outcome::Is(hidden(name, Word::plain(value)))),
@@ -88,13 +86,14 @@ fn command(section: &Section<'_>, name: &str, argv: &[String], within: std::time
             None
         }
         None => {
-            context.notice(format!("{name} comes from a command, which only `run` runs: what depends on it is shown as `${{{name}}}`"));
+            context
+                .notice(format!("{name} comes from a command, which only `run` runs: values that depend on it are shown as `${{{name}}}`"));
             Some(Outcome::Unknown("1".to_owned()))
         }
     }
 }
 
-/// The first path in alphabetical order that fits a pattern of `*`, which stands for no `/` and no leading `.`.
+/// The first path in alphabetical order that matches a pattern; `*` matches neither `/` nor a leading `.`.
 fn first_path(pattern: &Path) -> Option<String> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {

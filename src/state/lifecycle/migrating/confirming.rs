@@ -1,13 +1,13 @@
-//! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then.
+//! Confirms the migration lock after a pause of this process, before the next step begins.
 
 use super::{Duration, Effect, Event, Lifecycle, Lock, LockNews, Moment, ProcessTimer, Timer};
 use crate::state::event::PreparedStep;
 
-/// How long the lock's keeper may take to confirm it: more than its question and its try to regain the lock take.
+/// How long the lock's keeper may take to confirm it: more than its query and its attempt to regain the lock.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 
 impl Lifecycle {
-    /// Nobody here ran for `lost`, or the machine was suspended. Only what is leased from others is in doubt (`docs/decisions.md`, 2).
+    /// This process did not run for `lost`, or the machine was suspended. Only leases are in doubt (`docs/decisions.md`, 2).
     pub(in crate::state::lifecycle) fn was_away(&mut self, now: Moment, lost: Duration, effects: &mut Vec<Effect>) {
         self.requests.forgive(now, lost);
         if self.lock_is_out() && !self.snapshot.phase.is_leaving() {
@@ -17,7 +17,7 @@ impl Lifecycle {
         }
     }
 
-    /// The event, unless it would begin another step under a lock that is to be confirmed first. A stop is held up by nothing.
+    /// Returns the event, unless it would begin another step under an unconfirmed lock. A stop is never delayed.
     pub(in crate::state::lifecycle) fn held_back(&mut self, event: Event) -> Option<Event> {
         let goes_on = match event {
             Event::GroupGone(id) | Event::Elapsed(Timer::Process(id, ProcessTimer::Restart)) => id.is_one_off(),
@@ -34,7 +34,7 @@ impl Lifecycle {
         }
     }
 
-    /// The lock is ours as before, or was not yet.
+    /// The lock is still held, or was not held yet.
     pub(super) fn lock_confirmed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some(waiting) = self.migrating.unconfirmed.take() else { return };
         effects.push(Effect::Disarm(Timer::Confirm));
@@ -43,7 +43,7 @@ impl Lifecycle {
         }
     }
 
-    /// The lock went while nobody looked: the step that waited ends the run, or the command that runs is stopped.
+    /// The lock was lost in the pause: a waiting step ends the run, and a running command is stopped.
     pub(super) fn lock_gone(&mut self, now: Moment, why: String, effects: &mut Vec<Effect>) {
         let waits = |event: &Event| matches!(event, Event::Lock(LockNews::Held));
         let just_held = self.migrating.unconfirmed.as_ref().is_some_and(|waiting| waiting.iter().any(waits));
@@ -55,7 +55,7 @@ impl Lifecycle {
 
     pub(in crate::state::lifecycle) fn lock_unconfirmed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.verifies_by_sql() || self.migrating.lock == Lock::Checking {
-            // The keeper does one thing after another, and this one has its own limit.
+            // The keeper handles requests one after another, and this one has its own limit.
             effects.push(Effect::Arm(Timer::Confirm, CONFIRM_LIMIT));
         } else if self.migrating.unconfirmed.is_some() {
             let limit = humantime::format_duration(CONFIRM_LIMIT);

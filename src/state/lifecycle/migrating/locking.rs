@@ -1,18 +1,17 @@
-//! The migration's lock: when it is asked for, what its keeper says of it, and when it is given back.
+//! The migration lock: when it is requested, the news from its keeper, and when it is released.
 
 use super::{Duration, Effect, Exit, Lifecycle, Lock, LockHolder, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId};
 use super::{ProcessTimer, Progress, RETRY, RunState, SchemaCheck, StageState, StartStage, Timer};
 use crate::plan::StepAt;
 
-/// How long giving the lock back may take; the database frees it with the connection anyway.
+/// How long releasing the lock may take; the database frees it with the connection anyway.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a migration that lost its lock may take to stop, so that a successor never overlaps with it
-/// (`docs/decisions.md`, 1).
+/// How long a migration that lost its lock may take to stop, so that the next one never overlaps with it (`docs/decisions.md`, 1).
 const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {
-    /// Asks for the lock; where a step has taken it before, its database is asked at most whether there is anything to do.
+    /// Requests the lock; if a step already holds it, only checks in its database whether there is anything to do.
     pub(super) fn acquire_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let checks = self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(SchemaCheck::Sql(_))));
         let step = if checks { MigrationStep::Checking } else { MigrationStep::Asking };
@@ -25,24 +24,24 @@ impl Lifecycle {
         effects.push(Effect::AcquireLock);
     }
 
-    /// Asks for the lock on behalf of a step.
+    /// Requests the lock for a step.
     pub(in crate::state::lifecycle) fn take_lock(&mut self, effects: &mut Vec<Effect>) {
         self.migrating.lock = Lock::Requested;
         effects.push(Effect::TakeLock);
     }
 
-    /// Whether the lock is ours, or was and may be done without.
+    /// Whether the lock is held, or was lost and is not required any more.
     pub(in crate::state::lifecycle) const fn has_lock(&self) -> bool {
         matches!(self.migrating.lock, Lock::Held | Lock::Forfeited)
     }
 
-    /// Whether the lock was asked for and is not being given back.
+    /// Whether the lock was requested and is not being released.
     pub(in crate::state::lifecycle) const fn lock_is_out(&self) -> bool {
         !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing)
     }
 
-    /// Whether something that follows is done under the same hold of the lock. While another replica's migration is waited for nothing is
-    /// held, and beside the process it is taken anew.
+    /// Whether a later stage needs the lock under the same hold. While this replica waits for the migration of another one it holds
+    /// nothing, and for steps beside the process it takes the lock again.
     fn lock_is_wanted(&self) -> bool {
         let waits = self.plan.migration.as_ref().is_some_and(|plan| plan.waits);
         let is_ahead = !self.start.has_reached(StartStage::Migration);
@@ -53,7 +52,7 @@ impl Lifecycle {
         }
     }
 
-    /// A part of the start is over that may have needed the lock: that is given back once nothing more needs it, and the start goes on.
+    /// A stage that may have needed the lock is over: the lock is released once nothing needs it any more, and the start continues.
     pub(in crate::state::lifecycle) fn part_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.migrating.lock {
             Lock::Idle => self.lock_is_back(now, effects),
@@ -128,7 +127,7 @@ impl Lifecycle {
                 if matches!(self.state(ProcessId::Migration), RunState::Idle | RunState::Backoff) {
                     self.fail(now, exit.code(), why, effects);
                 } else {
-                    // The check that runs beside the queue ends first.
+                    // The check that runs in parallel ends first.
                     self.decide(exit.code(), why);
                     self.stop_task(ProcessId::Migration, libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
                 }
@@ -138,7 +137,7 @@ impl Lifecycle {
         }
     }
 
-    /// The keeper checks before it asks for the lock, and again under it: that time is none of the lock's.
+    /// The keeper checks before it requests the lock, and again under it: that time does not count as wait for the lock.
     fn check_answered(&mut self, now: Moment, took: Duration) {
         self.snapshot.migration_lock.step = match self.snapshot.migration_lock.step {
             Some((MigrationStep::Asking, since)) => Some((MigrationStep::Asking, since.after(took.min(now.since(since))))),
@@ -161,7 +160,7 @@ impl Lifecycle {
         self.snapshot.migration_lock.holder = Some((holder, now));
     }
 
-    /// One that runs on without its lock may overlap with another's; while no command runs the next one is not begun.
+    /// A command without its lock may overlap with that of another replica; if no command runs, the next one is not started.
     pub(super) fn lock_lost(&mut self, now: Moment, why: String, effects: &mut Vec<Effect>) {
         self.snapshot.migration_lock.lost += 1;
         let checks = std::mem::replace(&mut self.migrating.lock, Lock::Forfeited) == Lock::Checking;
@@ -196,7 +195,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the lock went while no command ran; then the run ends.
+    /// Whether the lock was lost while no command ran; then the run ends.
     pub(in crate::state::lifecycle) fn lost_meanwhile(&mut self) -> bool {
         let Lock::Lost(why) = &self.migrating.lock else { return false };
         let why = why.clone();
@@ -224,7 +223,7 @@ impl Lifecycle {
         self.lock_is_back(now, effects);
     }
 
-    /// Nothing is held, and nothing is under way that would have to be: the start goes on, or the run ends.
+    /// The lock is not held and no command needs it: the start continues, or the run ends.
     fn lock_is_back(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.migrating.lock = Lock::Idle;
         self.snapshot.migration_lock.preparing = None;

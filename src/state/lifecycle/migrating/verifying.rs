@@ -1,4 +1,4 @@
-//! The question after the migration: whether it has done what it should, by a command or by the lock's database.
+//! The verification after the migration, by a command or in the lock's database.
 
 use super::{Effect, LIMIT, Lifecycle, Lock, MigrationStep, Moment, QUESTION_LIMIT, SchemaCheck, StageState, Task};
 
@@ -16,7 +16,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the database is asked for its verification.
+    /// Whether the verification is a statement in the database.
     pub(super) fn verifies_by_sql(&self) -> bool {
         let under_way = !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing);
         self.migrating.task == Task::QueryDatabase && under_way
@@ -25,7 +25,7 @@ impl Lifecycle {
     pub(super) fn verified(&mut self, now: Moment, answer: Result<(), String>, effects: &mut Vec<Effect>) {
         effects.push(Effect::Disarm(LIMIT));
         if let Err(why) = answer {
-            self.decide(1, format!("the migration ended well, but its verification did not: {why}"));
+            self.decide(1, format!("the migration succeeded, but its verification failed: {why}"));
         }
         self.lost_meanwhile();
         let step = if self.ending.is_none() { StageState::Up } else { StageState::Down };

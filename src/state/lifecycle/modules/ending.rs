@@ -1,4 +1,5 @@
-//! How a module ends: asked to, by itself, or because its start took too long; started again or not, and what that means for the whole.
+//! The end of a module: requested, by itself, or because its start took too long; whether it is restarted, and what that means for the
+//! container.
 
 use super::{Duration, Effect, Ended, ErrorKind, Lifecycle, ModuleId, ModuleState, Moment, Outcome, ProcessId, ProcessTimer, RunState};
 use super::{StageState, Then, Timer, stage_name};
@@ -7,7 +8,8 @@ use crate::state::lifecycle::ending::why_not_again;
 use crate::state::process::refusal;
 
 impl Lifecycle {
-    /// Says that a start has failed or that it has ended; what was up once stays so for the start, and is down for the running.
+    /// Records that a start has failed or that the module has ended; a module that was up stays up for the start, and is down for the
+    /// running state.
     pub(in crate::state::lifecycle) fn module_failed(&mut self, now: Moment, id: ModuleId, why: String) {
         let Some((name, on_exit)) = self.plan.module(id).map(|plan| (stage_name(&plan.name), plan.on_exit)) else { return };
         if let Some(module) = self.module_mut(id) {
@@ -17,7 +19,7 @@ impl Lifecycle {
             self.stage_ended(now, &name, StageState::Down);
         }
         self.module_enters(now, id, ModuleState::Broken);
-        // Where its end means nothing, nothing counts that could be down.
+        // If its end means nothing, there is no check that could be down.
         if on_exit == OnExit::Ignore {
             self.snapshot.checks.retain(|check| check.module != Some(id));
         } else {
@@ -25,7 +27,7 @@ impl Lifecycle {
         }
     }
 
-    /// Asks a module to end, and wakes it should it be stopped: a signal to a stopped process stays pending.
+    /// Sends a module its stop signal, and CONT in case it is suspended: a signal to a suspended process stays pending.
     pub(in crate::state::lifecycle) fn stop_module(&mut self, now: Moment, id: ModuleId, then: Then, effects: &mut Vec<Effect>) {
         let process = ProcessId::Module(id);
         let rules = self.process(process).rules;
@@ -37,7 +39,7 @@ impl Lifecycle {
         effects.push(Effect::Arm(Timer::Process(process, ProcessTimer::Grace), rules.timeout));
     }
 
-    /// Its own checks are there while it runs.
+    /// Its own checks exist only while it runs.
     fn drop_checks(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
         self.snapshot.checks.retain(|check| check.module != Some(id) || check.id.is_none());
         Self::stop_watching(ProcessId::Module(id), effects);
@@ -58,7 +60,7 @@ impl Lifecycle {
         }
         let (process, in_a_row) = (ProcessId::Module(id), self.process(ProcessId::Module(id)).in_a_row);
         let Some(plan) = self.plan.module(id).map(|plan| plan.process.restart.clone()) else { return };
-        // A start that failed has failed, whatever status its process ends with when it is asked to.
+        // A failed start stays failed, whatever status its process ends with after its stop signal.
         let (counted, code, grace) = match *self.at(id) {
             RunState::Stopping(Then::Failed(code)) => (Ended::Code(code), code, None),
             RunState::Stopping(Then::Restart(_)) => return self.back_off(now, process, ran, effects),
@@ -85,7 +87,7 @@ impl Lifecycle {
         self.module_enters(now, id, ModuleState::Broken);
     }
 
-    /// Nothing is left of it.
+    /// Its group is empty.
     pub(in crate::state::lifecycle) fn module_cleared(&mut self, now: Moment, id: ModuleId, then: Then) {
         if then == Then::Install {
             self.install(now, id);
@@ -94,7 +96,7 @@ impl Lifecycle {
         }
     }
 
-    /// What its end for good means for the whole.
+    /// What its final end means for the container.
     pub(in crate::state::lifecycle) fn module_over(&mut self, now: Moment, id: ModuleId, code: u8, effects: &mut Vec<Effect>) {
         if self.fails_the_start(now, id, code, effects) {
             return;

@@ -1,10 +1,10 @@
-//! Modules that the start needs: those that come before the waits, and those that the process comes after.
+//! Modules that the start needs: those with `start = "first"`, and those in the `after` of the process.
 
 use super::{Effect, Lifecycle, ModuleId, ModuleStart, Moment, ProcessId, Progress, RunState, StartStage};
 use crate::exit::Exit;
 
 impl Lifecycle {
-    /// Asks for the modules that come before the waits.
+    /// Requests the modules with `start = "first"`.
     pub(in crate::state::lifecycle) fn begin_first_modules(&mut self, now: Moment) -> Progress {
         let first: Vec<ModuleId> = self.plan.first().map(|module| module.id).collect();
         let progress = if first.is_empty() { Progress::Done } else { Progress::Pending };
@@ -14,19 +14,20 @@ impl Lifecycle {
         progress
     }
 
-    /// Goes on with the start once they are up. Derived from the state after each event, so that no turn can be missed.
+    /// Continues the start once they are up. Derived from the state after each event, so that no change is missed.
     pub(in crate::state::lifecycle) fn first_modules_up(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.start.stage() == Some(StartStage::FirstModules) && !self.plan.first().any(|module| self.is_awaited(module.id)) {
             self.stage_is_over(now, StartStage::FirstModules, effects);
         }
     }
 
-    /// Whether a module is on its way up, or down to be started again. One that somebody has stopped holds nothing up.
+    /// Whether a module is starting, or stopping for a restart. A module that was stopped by a request is not waited for.
     pub(in crate::state::lifecycle) fn is_awaited(&self, id: ModuleId) -> bool {
         *self.at(id) != RunState::Idle && self.at(id).since().is_none()
     }
 
-    /// Whether the start cannot go on without this module: it comes first, or the process comes after it and has not been started yet.
+    /// Whether the start cannot continue without this module: it has `start = "first"`, or the process, which has not started yet, comes
+    /// after it.
     fn is_needed(&self, id: ModuleId) -> bool {
         let comes_first = self.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
         let is_first = comes_first && self.start.stage() == Some(StartStage::FirstModules);
@@ -34,7 +35,7 @@ impl Lifecycle {
         self.shutdown.is_none() && (is_first || before_main)
     }
 
-    /// Ends a start that needs this module, which has ended for good with this code; whether it did.
+    /// Ends the start if it needs this module, which has finally ended with this code; returns whether it did.
     pub(super) fn fails_the_start(&mut self, now: Moment, id: ModuleId, code: u8, effects: &mut Vec<Effect>) -> bool {
         let needed = self.is_needed(id);
         if let Some(module) = self.module_mut(id).filter(|_| needed) {

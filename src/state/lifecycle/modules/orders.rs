@@ -1,10 +1,10 @@
-//! What somebody wants of a module while everything runs: start, stop, start again.
+//! Control requests for modules: start, stop, restart.
 
 use super::{Effect, Lifecycle, ModuleId, ModuleState, Moment, ProcessId, ProcessTimer, RunState, Then, Timer};
 use crate::state::event::Order;
 
 impl Lifecycle {
-    /// Takes an order; on the way out, and for a module that is not there, nothing is started any more.
+    /// Applies a request; in the shutdown, and for a module that does not exist, nothing is started.
     pub(in crate::state::lifecycle) fn take_order(&mut self, now: Moment, order: Order, effects: &mut Vec<Effect>) {
         let (Order::Start(id) | Order::Stop(id) | Order::Restart(id)) = order;
         let Some(module) = self.module_mut(id) else { return };
@@ -31,7 +31,7 @@ impl Lifecycle {
         }
     }
 
-    /// What was stopped by an order counts for nothing: neither for the start nor for the running.
+    /// A module that was stopped by a request does not count, neither its start nor its running state.
     fn order_stop(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         self.uninstall(id);
         match self.at(id) {
@@ -44,7 +44,7 @@ impl Lifecycle {
                 self.cut_pause_short(id, effects);
                 self.module_enters(now, id, ModuleState::Stopping);
             }
-            // The news of its spawn come before anything else.
+            // The result of its spawn arrives before anything else.
             RunState::Spawning => {}
             _ => {
                 self.transition(ProcessId::Module(id), RunState::Idle);
@@ -64,21 +64,21 @@ impl Lifecycle {
         }
     }
 
-    /// Installs it anew once nothing is left of it: its start counts again from the order on, as far as it counts at all.
+    /// Starts it as for the first time once its group is empty: its start counts again from the request on, if it counts at all.
     fn start_once_gone(&mut self, now: Moment, id: ModuleId) {
         self.lay_out(now, id);
         self.then(id, Then::Install);
         self.module_enters(now, id, ModuleState::Stopping);
     }
 
-    /// Changes what follows once it is gone.
+    /// Changes what happens after its end.
     fn then(&mut self, id: ModuleId, next: Then) {
         if let RunState::Stopping(then) | RunState::Clearing(then) = &mut self.process(ProcessId::Module(id)).state {
             *then = next;
         }
     }
 
-    /// Ends the pause before another start. What the process left in its group would outlive the next one otherwise.
+    /// Ends the pause before a restart, and the leftovers in the process' group, which otherwise would outlive the next start.
     fn cut_pause_short(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
         let process = ProcessId::Module(id);
         let grace = self.process(process).rules.timeout;

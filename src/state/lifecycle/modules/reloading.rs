@@ -1,4 +1,4 @@
-//! Other orders while everything runs: what goes is stopped, what has changed is started again, what is new begins.
+//! Applies a new plan while everything runs: removed modules are stopped, changed ones are restarted, new ones are started.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::state::event::Order;
 use crate::state::snapshot::Module;
 
 impl Lifecycle {
-    /// Takes the orders over as a whole; they differ from the old ones in checks and modules only. Before the process runs, and on the
-    /// way out, nothing is taken over.
+    /// Applies the plan as a whole; it differs from the old one only in checks and modules. Before the process runs, and in the shutdown,
+    /// nothing is applied.
     pub(in crate::state::lifecycle) fn reloaded(&mut self, now: Moment, plan: &Arc<Plan>, effects: &mut Vec<Effect>) {
         if self.snapshot.phase != Phase::Running || self.shutdown.is_some() {
             self.snapshot.reloads_refused += 1;
@@ -38,7 +38,7 @@ impl Lifecycle {
         self.forget_retired();
     }
 
-    /// The checks of the service: those that stay with all that is known of them, then those that are new.
+    /// The checks of the service: the existing ones with their history, then the new ones.
     fn replace_checks(&mut self, now: Moment) {
         let plan = Arc::clone(&self.plan);
         let mut old = std::mem::take(&mut self.snapshot.checks);
@@ -66,7 +66,7 @@ impl Lifecycle {
         }
     }
 
-    /// One that runs is stopped and started as the new orders say; one that somebody has stopped stays so.
+    /// A running module is restarted with the new plan; a module that was stopped by a request stays stopped.
     fn change_module(&mut self, now: Moment, before: &ModulePlan, plan: &ModulePlan, effects: &mut Vec<Effect>) {
         let Some(module) = self.module_mut(plan.id) else { return };
         (module.counts, module.table) = (plan.counts, plan.table.clone());
@@ -80,7 +80,7 @@ impl Lifecycle {
         }
     }
 
-    /// Drops what was taken away, once it has stopped.
+    /// Drops removed modules once they have stopped.
     pub(in crate::state::lifecycle) fn forget_retired(&mut self) {
         let is_gone = |module: &Module| self.plan.retired.modules.contains(&module.id) && *self.at(module.id) == RunState::Idle;
         let gone: Vec<ModuleId> = self.snapshot.modules.iter().filter(|module| is_gone(module)).map(|module| module.id).collect();

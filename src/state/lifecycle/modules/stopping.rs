@@ -1,10 +1,10 @@
-//! Modules in the shutdown: stopped in the reverse of the order in which they started, with the process among them.
+//! Modules in the shutdown: they and the process are stopped in the reverse order of their start.
 
 use super::{Effect, Lifecycle, ModuleId, ModuleStart, ModuleState, Moment, Predecessor, ProcessId, ProcessTimer, RunState, Then, Timer};
 use crate::state::shutdown::{Shutdown, Survivors, Withdrawal};
 
 impl Lifecycle {
-    /// Asks whoever's turn it is. Derived from the state after each event, so that no turn can be missed.
+    /// Sends the stop signal to every module whose turn it is. Derived from the state after each event, so that no change is missed.
     pub(in crate::state::lifecycle) fn stop_in_turn(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some(shutdown) = self.shutdown.filter(|shutdown| shutdown.has_begun_stopping()) else { return };
         for id in self.snapshot.modules.iter().map(|module| module.id).collect::<Vec<_>>() {
@@ -19,12 +19,12 @@ impl Lifecycle {
                 _ => {}
             }
         }
-        if !self.somebody_goes_before_main() {
+        if !self.a_module_starts_before_main() {
             self.stop_held_main(effects);
         }
     }
 
-    /// Whether everybody who started after this module is gone.
+    /// Whether all processes that started after this module have ended.
     fn leaves_now(&self, id: ModuleId) -> bool {
         if self.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First) && !self.is_last() {
             return false;
@@ -37,8 +37,8 @@ impl Lifecycle {
         !main_goes_first && !self.known_modules().any(|other| needs(&other))
     }
 
-    /// Whether nobody is left but modules that came before everything: no process, no migration with its lock, no other module, and no
-    /// heartbeat that is still being withdrawn.
+    /// Whether only modules with `start = "first"` are left: no process, no migration with its lock, no other module, and no heartbeat that
+    /// is still being withdrawn.
     fn is_last(&self) -> bool {
         let is_over = matches!(self.shutdown, Some(Shutdown::Reaping { heartbeat: Withdrawal::Done, .. }));
         let others = self.plan.modules.iter().filter(|module| module.start != ModuleStart::First);
@@ -49,7 +49,7 @@ impl Lifecycle {
         self.processes.keys().filter_map(|id| if let ProcessId::Module(id) = id { Some(*id) } else { None })
     }
 
-    /// Whether the module starts after the process is up: it says so, somebody it comes after does, or it is asked for later.
+    /// Whether the module starts after the process is up: by its own `after`, through another module, or on request.
     fn is_behind_main(&self, id: ModuleId) -> bool {
         self.plan.module(id).is_some_and(|plan| {
             plan.start == ModuleStart::OnDemand
@@ -60,8 +60,8 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a module is alive that is to be gone before the process is asked to stop.
-    pub(in crate::state::lifecycle) fn somebody_goes_before_main(&self) -> bool {
+    /// Whether a module is alive that has to end before the process gets its stop signal.
+    pub(in crate::state::lifecycle) fn a_module_starts_before_main(&self) -> bool {
         self.known_modules().any(|id| self.at(id).lives() && self.is_behind_main(id))
     }
 
@@ -76,7 +76,7 @@ impl Lifecycle {
         Self::end_deadlines(ProcessId::Module(id), effects);
     }
 
-    /// A module is gone. What it left behind goes with what the process leaves behind, once that is gone.
+    /// A module has ended. Its leftovers are ended together with those of the process.
     pub(in crate::state::lifecycle) fn module_left(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         self.module_gone(now, id, effects);
         effects.push(match self.shutdown {

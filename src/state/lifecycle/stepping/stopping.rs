@@ -1,26 +1,26 @@
-//! Steps and the stop: before the process a step is stopped as a migration is, beside the process together with that.
+//! The stop of steps: before the process like a migration, beside the process together with it.
 
 use super::{Effect, Exit, Lifecycle, Moment, ProcessId, ProcessTimer, RunState, StageState, StepId, Task, Then, Timer, retry};
 use crate::exit::{signal_code, signal_name};
 use crate::state::shutdown::Shutdown;
 
 impl Lifecycle {
-    /// The step that is under way where no process of the mode runs yet, but for one that queues: nothing of that is to be stopped.
+    /// The current step if the process does not run yet; none for a step that waits for the lock, which has nothing to stop.
     pub(in crate::state::lifecycle) fn step_under_way(&self) -> Option<ProcessId> {
         self.stepping.current.filter(|(_, task)| *task != Task::Queue).map(|(id, _)| ProcessId::Step(id))
     }
 
-    /// Whether the shutdown is that of this one command.
+    /// Whether the shutdown stops this command.
     pub(in crate::state::lifecycle) fn is_stopped_with(&self, id: ProcessId) -> bool {
         matches!(self.shutdown, Some(Shutdown::Stopping(stopped) | Shutdown::Killing(stopped)) if stopped == id)
     }
 
-    /// Whether the shutdown is that of a command before the process.
+    /// Whether the shutdown stops a command before the process.
     pub(in crate::state::lifecycle) fn stops_one_off(&self) -> bool {
         matches!(self.shutdown, Some(Shutdown::Stopping(id) | Shutdown::Killing(id)) if id.is_one_off())
     }
 
-    /// Somebody asks for the end while a step is under way and no process of the mode runs.
+    /// A stop is requested during a step before the process.
     pub(in crate::state::lifecycle) fn stop_before_process(
         &mut self,
         now: Moment,
@@ -42,8 +42,8 @@ impl Lifecycle {
         }
     }
 
-    /// A step beside the process is stopped as soon as that is: derived from the state after each event, so that none can be missed. Its time
-    /// is that of the shutdown.
+    /// A step beside the process is stopped together with it: derived from the state after each event, so that none is missed. It has the
+    /// time of the shutdown.
     pub(in crate::state::lifecycle) fn stop_step(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some((id, _)) = self.stepping.current.filter(|_| self.shutdown.is_some() && !self.stops_one_off()) else { return };
         let process = ProcessId::Step(id);
@@ -60,7 +60,7 @@ impl Lifecycle {
         }
     }
 
-    /// It took longer than it may: a check is killed, a command asked to end, and what is prepared left off.
+    /// It took too long: a check is killed, a command gets its stop signal, and a preparation is cancelled.
     pub(in crate::state::lifecycle) fn step_took_too_long(&mut self, now: Moment, id: StepId, effects: &mut Vec<Effect>) {
         let Some((_, task)) = self.stepping.current.filter(|(current, _)| *current == id && self.ending.is_none()) else { return };
         let process = ProcessId::Step(id);
@@ -70,7 +70,9 @@ impl Lifecycle {
                 effects.push(Effect::CancelPreparation);
                 self.step_failed(now, Exit::MigrationTimeout.code(), format!("took longer than {took}"), effects);
             }
-            (Task::Check, RunState::Forked | RunState::Up(_)) => effects.push(Effect::SignalGroup(process, libc::SIGKILL)),
+            (Task::Check | Task::CheckItem(_), RunState::Forked | RunState::Up(_)) => {
+                effects.push(Effect::SignalGroup(process, libc::SIGKILL))
+            }
             (Task::Run(_), RunState::Forked | RunState::Up(_)) => {
                 self.stepping.overdue = true;
                 self.transition(process, RunState::Stopping(Then::Rest));
@@ -82,16 +84,16 @@ impl Lifecycle {
         }
     }
 
-    /// Begins nothing more of the step, which has no process.
+    /// Ends the step, which has no process.
     fn leave_off(&mut self, id: StepId, effects: &mut Vec<Effect>) {
         effects.extend([super::limit(id), retry(id)].map(Effect::Disarm));
-        if matches!(self.stepping.current, Some((_, Task::Prepare))) {
+        if matches!(self.stepping.current, Some((_, Task::Prepare | Task::Weigh(_)))) {
             effects.push(Effect::CancelPreparation);
         }
         self.transition(ProcessId::Step(id), RunState::Idle);
     }
 
-    /// The step is over because everything is: nothing follows it.
+    /// The step is over because of the shutdown: nothing follows it.
     pub(super) fn step_abandoned(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.note_step(now, StageState::Down, None);
         if self.lock_is_out() {

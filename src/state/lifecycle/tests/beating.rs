@@ -1,4 +1,4 @@
-//! A readiness that waits for its heartbeat: what fails, what is told all the same, and what nobody touches.
+//! A readiness that waits for its heartbeat: what fails, what is reported all the same, and what does not change.
 
 use super::*;
 use crate::plan::ModulePlan;
@@ -13,7 +13,7 @@ fn required() -> Plan {
     Plan { heartbeat: full.heartbeat.clone().map(|heartbeat| HeartbeatPlan { required: true, ..heartbeat }), ..full }
 }
 
-/// A run of [`required`] whose process is up, and of whose heartbeat nothing was heard yet.
+/// A run of [`required`] whose process is up, and whose heartbeat has no result yet.
 fn up() -> (Run, Vec<Effect>) {
     let mut run = Run::of(required());
     let way = way_to(Phase::Running).into_iter().filter(|event| !matches!(event, Event::Beaten(_)));
@@ -35,14 +35,14 @@ fn failing(run: &Run) -> Vec<(String, ErrorKind)> {
 const NOT_READY: [bool; 4] = [true, true, false, false];
 
 #[test]
-fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
+fn ready_once_the_first_heartbeat_is_written_and_again_once_one_is() {
     let (mut run, _) = up();
     assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), ErrorKind::Never)]));
     for round in 0..2 {
         assert_eq!(run.apply(Event::Beaten(Ok(()))), [], "round {round}");
         assert_eq!((verdicts(&run), failing(&run)), ([true; 4], vec![]), "round {round}");
         assert_eq!(run.lifecycle.snapshot().overall(Look::fresh(run.now)), Status::Up);
-        // The first that fails is enough, whatever it fails of.
+        // The first that fails is enough, whatever the reason.
         for kind in [ErrorKind::Refused, ErrorKind::Auth] {
             assert_eq!(run.apply(Event::Beaten(Err(kind))), [], "neither the process nor the heartbeat hears of it");
             assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), kind)]), "round {round}");
@@ -53,14 +53,14 @@ fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
 }
 
 #[test]
-fn what_is_told_to_redis_does_not_wait_for_being_told() {
+fn what_is_published_to_redis_does_not_depend_on_the_heartbeat() {
     let (mut run, effects) = up();
     assert!(effects.contains(&Effect::Announce(Readiness::Ready)), "{effects:?}");
     run.apply(Event::Beaten(Err(ErrorKind::Timeout)));
     let published = run.lifecycle.snapshot().as_published();
     let look = Look::fresh(run.now);
     assert!(published.check(HEARTBEAT).is_none() && published.verdict(Level::Deep, look) && published.overall(look) == Status::Up);
-    // What else is wrong is told.
+    // Other failures are reported.
     let effects = run.all([refused(), refused()].map(|outcome| Event::Probed(1, outcome)));
     assert_eq!(effects, [Effect::Announce(Readiness::NotReady)]);
     assert!(!run.lifecycle.snapshot().as_published().verdict(Level::Ready, Look::fresh(run.now)));
@@ -74,7 +74,7 @@ fn a_stop_withdraws_what_was_announced_though_it_was_never_written() {
 }
 
 #[test]
-fn a_beat_before_the_process_runs_counts_and_is_no_start() {
+fn a_heartbeat_before_the_process_runs_counts_and_is_not_a_start() {
     let mut run = Run::of(required());
     run.apply(Event::Begin);
     run.apply(Event::Beaten(Ok(())));

@@ -1,4 +1,4 @@
-//! Modules that the start needs: those that come before the waits, and those that the process comes after.
+//! Modules that the start needs: those that start before the waits, and those that the process starts after.
 
 use super::modules::{ONE, TWO, checked, ended, gone, module, restarting, spawned};
 use super::*;
@@ -53,7 +53,7 @@ fn it_is_up_before_anything_is_waited_for_and_gone_after_everything_else() {
 
     assert_eq!(stopped(&run.apply(signal(libc::SIGTERM))), [ProcessId::Main]);
     assert_eq!(stopped(&run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)))), [ProcessId::Module(TWO)]);
-    assert_eq!(stopped(&run.apply(ended(TWO, 0))), [PROXY], "nobody else is left");
+    assert_eq!(stopped(&run.apply(ended(TWO, 0))), [PROXY], "no other process is left");
     assert_eq!(run.apply(ended(ONE, 0)).last(), Some(&Effect::SignalLatecomers(libc::SIGTERM)));
     assert_eq!(run.apply(Event::NoneLeft), [Effect::Exit(0)]);
 }
@@ -82,7 +82,7 @@ fn a_start_that_needs_a_module_ends_with_what_keeps_that_from_starting() {
         run.apply(Event::Exited(PROXY, Ended::Signal(15)));
         let (code, sentence) = exit(&run);
         assert!(code == 69 && sentence.starts_with("the start needs module m0: its startup check did not pass within 30s"), "{sentence}");
-        // It is tried again as often as it may be.
+        // It is restarted up to its limit.
         let mut run = begun(restarting(checked(module(0)), RestartPolicy::OnFailure, 1));
         run.all([spawned(ONE), ended(ONE, 3)]);
         assert_eq!(run.lifecycle.ending(), None);
@@ -93,7 +93,7 @@ fn a_start_that_needs_a_module_ends_with_what_keeps_that_from_starting() {
 }
 
 #[test]
-fn what_became_of_it_later_ends_no_start() {
+fn its_later_end_does_not_fail_a_start() {
     let mut run = Run::of(Plan { modules: vec![first(module(0))], ..bare() });
     run.all([Event::Begin, spawned(ONE)]);
     run.all([ended(ONE, 3), gone(ONE), Event::Spawned(ProcessId::Main, PID)]);
@@ -147,7 +147,7 @@ fn a_migration_without_a_process_has_it_too() {
 }
 
 #[test]
-fn the_process_waits_for_whom_it_comes_after_whenever_it_starts() {
+fn the_process_waits_for_its_predecessors_whenever_it_starts() {
     let main = bare().main.map(|main| {
         let restart = RestartPlan { policy: RestartPolicy::OnFailure, ..RestartPlan::default() };
         ProcessPlan { restart, ..main }

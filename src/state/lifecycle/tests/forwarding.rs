@@ -14,21 +14,21 @@ fn as_dumb_init() -> Run {
 }
 
 #[test]
-fn ctrl_z_puts_both_aside_and_cont_takes_both_up_again() {
+fn ctrl_z_suspends_both_and_cont_resumes_both() {
     let mut run = running(SignalPlan::default());
     let put_aside = vec![Effect::Suspend(ProcessId::Main, Suspend::AsJobOrNotAtAll)];
     for _ in 0..2 {
         assert_eq!(run.apply(Event::Stopped(ProcessId::Main, libc::SIGTSTP)), put_aside);
         assert_eq!(run.apply(signal(libc::SIGCONT)), [Effect::Resume(ProcessId::Main)]);
     }
-    // One that only was told to go on is not asked for its group.
+    // For one that was only continued, the group is not examined.
     assert_eq!(run.apply(signal(libc::SIGCONT)), [Effect::Signal(ProcessId::Main, libc::SIGCONT)]);
-    // Reading from behind stops a job, and going on at once would stop it again.
+    // A background job that reads is stopped; continuing it at once would stop it again.
     assert_eq!(run.apply(Event::Stopped(ProcessId::Main, libc::SIGTTIN)), [Effect::Suspend(ProcessId::Main, Suspend::AsJob)]);
 }
 
 #[test]
-fn a_child_that_was_told_to_stop_stays_stopped() {
+fn a_stopped_child_stays_stopped() {
     let mut run = running(SignalPlan::default());
     let expected = vec![Effect::Signal(ProcessId::Main, libc::SIGTSTP), Effect::Suspend(ProcessId::Main, Suspend::AsJob)];
     assert_eq!(run.apply(signal(libc::SIGTSTP)), expected);
@@ -72,17 +72,17 @@ fn a_stop_signal_that_was_named_is_not_rewritten_and_the_one_that_came_is() {
 }
 
 #[test]
-fn a_start_that_failed_is_held_until_somebody_asks_for_the_end() {
+fn a_start_that_failed_is_held_until_a_stop_is_requested() {
     for stop in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
         let mut run = Run::of(Plan { hold: true, ..bare() });
         let missing = || Event::SpawnFailed(ProcessId::Main, 127, "not found".to_owned());
         let effects = run.all([Event::Begin, missing()]);
         assert_eq!((effects.last(), exit_of(&effects)), (Some(&Effect::Hold), None));
-        assert_eq!(run.apply(Event::NoneLeft), [], "told once");
+        assert_eq!(run.apply(Event::NoneLeft), [], "reported once");
         assert_eq!(run.phase(), Phase::Failed);
         assert_eq!(exit_of(&run.apply(signal(stop))), Some(127), "{stop}");
     }
-    // A process that ran and ended is no failed start.
+    // The end of a process that ran is not a failed start.
     let mut run = Run::of(Plan { hold: true, ..bare() });
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Exited(ProcessId::Main, Ended::Code(1))]);
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(1));

@@ -1,4 +1,4 @@
-//! Programs whose files do not answer: the process is there, and whether it executes is not known.
+//! Programs on a file system that does not respond: the process exists, and it is unknown whether it executes its program.
 
 use super::*;
 use crate::exit::Exit;
@@ -8,7 +8,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_program_that_hangs_is_no_running_one_and_fails_when_its_time_is_over() {
+fn a_hanging_program_does_not_count_as_running_and_fails_when_its_time_is_over() {
     for (plan, within) in [(bare(), 60), (Plan { main: full().main, ..bare() }, 120)] {
         let mut run = Run::of(plan);
         run.apply(Event::Begin);

@@ -1,4 +1,4 @@
-//! Restart on ill health in the reducer: who is restarted for which check, within which limits, and when nobody is.
+//! Restart because of a failed check in the reducer: what is restarted for which check, within which limits, and when nothing is.
 
 use super::modules::{ONE, module};
 use super::*;
@@ -8,7 +8,7 @@ use crate::state::snapshot::{HealingStage, ModuleState};
 
 const MODULE: ProcessId = ProcessId::Module(ONE);
 
-/// Of a check that is asked while the process runs and makes it restart.
+/// A check that is probed while the process runs and makes it restart.
 fn ill(name: &str) -> CheckPlan {
     CheckPlan { on_down: OnDown::Restart, failure_threshold: 2, ..check(name, 0, Affects::Health) }
 }
@@ -66,7 +66,7 @@ fn the_limit_of_restarts_holds() {
 }
 
 #[test]
-fn a_module_is_restarted_for_its_own_check_and_nobody_else_is() {
+fn a_module_is_restarted_for_its_own_check_and_no_other_is() {
     let mut run = running(Plan { checks: vec![ill("m0.web")], modules: vec![ModulePlan { checks: vec![0], ..module(0) }], ..bare() });
     run.apply(Event::Spawned(MODULE, PID + 1));
     let effects = probe(&mut run, "oee");
@@ -91,7 +91,7 @@ fn with_a_heartbeat_it_waits_for_its_turn_and_gives_it_back_when_ready_again() {
     assert!(!is_stopped(&recovered.apply(Event::RestartGranted), ProcessId::Main), "it came too late");
     let mut leaving = run.clone();
     leaving.apply(signal(libc::SIGTERM));
-    assert_eq!(leaving.apply(Event::RestartGranted), [], "nobody is restarted in the shutdown");
+    assert_eq!(leaving.apply(Event::RestartGranted), [], "nothing is restarted in the shutdown");
     assert!(is_stopped(&run.apply(Event::RestartGranted), ProcessId::Main));
     let again = Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart));
     run.all([Event::Exited(ProcessId::Main, Ended::Signal(15)), again]);
@@ -124,7 +124,7 @@ fn the_lease_covers_the_pause_and_what_the_start_waits_for() {
 }
 
 #[test]
-fn the_lease_stays_while_anybody_here_is_being_restarted() {
+fn the_lease_stays_during_any_restart_here() {
     let module = ModulePlan { checks: vec![1], ..module(0) };
     let checks = vec![ill("web"), ill("m0.web")];
     let mut run = running(Plan { checks, modules: vec![module], heartbeat: full().heartbeat, ..bare() });
@@ -143,7 +143,7 @@ fn the_lease_stays_while_anybody_here_is_being_restarted() {
 }
 
 #[test]
-fn whoever_ends_while_it_waits_or_is_stopped_keeps_no_lease() {
+fn a_process_that_ends_while_it_waits_or_is_stopped_keeps_no_lease() {
     let plan = || Plan { checks: vec![ill("web")], heartbeat: full().heartbeat, ..bare() };
     let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
     let mut run = running(Plan { main: Some(ProcessPlan { restart, ..process() }), ..plan() });
@@ -156,7 +156,7 @@ fn whoever_ends_while_it_waits_or_is_stopped_keeps_no_lease() {
     probe(&mut run, "oee");
     run.apply(Event::RestartGranted);
     assert_eq!(stage(&run), Some(HealingStage::Restarting));
-    assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::RestartLease(None)), "in the shutdown nobody is restarted");
+    assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::RestartLease(None)), "nothing is restarted in the shutdown");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_second_check_that_is_down_restarts_the_process_when_the_first_is_up_again()
 }
 
 #[test]
-fn it_is_told_why_it_was_restarted_and_that_the_limit_is_spent() {
+fn the_reason_of_a_restart_and_an_exhausted_limit_are_reported() {
     let restart = RestartPlan { policy: RestartPolicy::Always, limit: 1, ..RestartPlan::default() };
     let mut run = running(Plan { checks: vec![ill("web")], main: Some(ProcessPlan { restart, ..process() }), ..bare() });
     probe(&mut run, "oee");

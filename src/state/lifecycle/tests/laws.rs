@@ -32,7 +32,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 #[test]
-fn what_is_left_after_kill_begins_no_next_step_under_a_lock_in_doubt() {
+fn leftovers_after_kill_prevent_the_next_step_under_a_lock_in_doubt() {
     let setting = Setting {
         manners: Manners::Polite,
         services_answer: true,

@@ -1,4 +1,4 @@
-//! The migration's own rules: checks that skip it, what it leaves behind, other tries, its verification, a lock that goes.
+//! The migration's own rules: checks that skip it, leftovers, retries, its verification, a lost lock.
 
 use super::*;
 use crate::plan::SchemaCheck;
@@ -13,7 +13,7 @@ fn by_command() -> SchemaCheck {
     SchemaCheck::Command(Box::new(process()))
 }
 
-/// A run with this migration, in front of it.
+/// A run with this migration, before the migration.
 fn run_with(change: impl Fn(&mut MigrationPlan)) -> (Run, Vec<Effect>) {
     let mut plan = full();
     change(plan.migration.as_mut().unwrap());
@@ -23,7 +23,7 @@ fn run_with(change: impl Fn(&mut MigrationPlan)) -> (Run, Vec<Effect>) {
     (run, effects)
 }
 
-/// A command of the migration from its spawn until nothing of it is left; what follows.
+/// A command of the migration from its spawn until none of its processes is left; returns the effects.
 fn task(run: &mut Run, code: u8) -> Vec<Effect> {
     let [spawned, ended] = [Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(code))];
     run.all([spawned, ended, Event::GroupGone(ProcessId::Migration)])
@@ -38,7 +38,7 @@ fn held() -> Event {
 }
 
 #[test]
-fn a_current_schema_is_not_migrated_and_its_lock_not_asked_for() {
+fn a_current_schema_is_not_migrated_and_its_lock_not_requested() {
     for code in [0, 2] {
         let (mut run, effects) = run_with(|plan| plan.check = Some(by_command()));
         assert_eq!(effects.last(), Some(&Effect::QuerySchema(SchemaQuestion::Check)));
@@ -51,7 +51,7 @@ fn a_current_schema_is_not_migrated_and_its_lock_not_asked_for() {
 }
 
 #[test]
-fn work_to_do_is_asked_about_again_under_the_lock() {
+fn pending_work_is_checked_again_under_the_lock() {
     for (second, next) in [(1, SPAWN), (0, Effect::ReleaseLock)] {
         let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
         assert!(has(&task(&mut run, 1), Effect::AcquireLock));
@@ -62,7 +62,7 @@ fn work_to_do_is_asked_about_again_under_the_lock() {
 }
 
 #[test]
-fn a_waiter_asks_when_the_holder_is_done_and_trusts_no_answer_from_before_its_own_turn() {
+fn a_waiter_checks_when_the_holder_is_done_and_trusts_no_result_from_before_its_own_turn() {
     let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
     task(&mut run, 1);
     assert_eq!(run.apply(Event::Lock(LockNews::HandedOn)), [Effect::QuerySchema(SchemaQuestion::Check)]);
@@ -87,7 +87,7 @@ fn the_database_may_say_that_there_is_nothing_to_do() {
 }
 
 #[test]
-fn what_the_migration_left_in_its_group_is_gone_before_the_lock_is() {
+fn leftovers_in_the_migrations_group_end_before_the_lock_is_released() {
     let (mut run, _) = run_with(|_| {});
     run.all([held(), Event::Spawned(ProcessId::Migration, PID)]);
     let effects = run.apply(Event::Exited(ProcessId::Migration, Ended::Code(0)));
@@ -110,13 +110,13 @@ fn leftovers_that_had_to_be_killed_take_nothing_from_the_stop_of_the_process() {
     run.all([signal(libc::SIGTERM), Event::Elapsed(Timer::Drain)]);
     let mut ended = run.clone();
     let effects = ended.apply(Event::Exited(ProcessId::Main, Ended::Signal(15)));
-    assert!(has(&effects, Effect::SignalSurvivors(libc::SIGTERM)), "what it leaves behind is asked: {effects:?}");
+    assert!(has(&effects, Effect::SignalSurvivors(libc::SIGTERM)), "its leftovers get the stop signal: {effects:?}");
     let effects = run.apply(Event::Elapsed(Timer::Grace));
     assert!(has(&effects, Effect::Arm(Timer::Reap, Duration::from_secs(1))), "KILL is not waited for without end: {effects:?}");
 }
 
 #[test]
-fn a_lock_that_goes_during_the_check_under_it_holds_up_none_that_goes_on_without() {
+fn a_lock_that_is_lost_during_its_check_does_not_delay_replicas_that_continue_without_it() {
     let (mut run, _) = run_with(|plan| (plan.check, plan.unlocked) = (Some(by_command()), true));
     task(&mut run, 1);
     run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Lock(LockNews::Lost("eof".to_owned()))]);
@@ -134,7 +134,7 @@ fn term_while_its_leftovers_end_waits_for_them() {
 }
 
 #[test]
-fn a_failed_command_is_tried_again_as_often_as_it_may_be_under_the_same_lock() {
+fn a_failed_command_is_retried_up_to_its_limit_under_the_same_lock() {
     let (mut run, _) = run_with(|plan| plan.retries = 2);
     run.apply(held());
     for pause in [2, 4] {
@@ -197,7 +197,7 @@ fn a_migration_that_may_run_on_without_its_lock_does() {
 }
 
 #[test]
-fn a_mode_that_waits_asks_until_another_has_migrated_or_its_time_is_over() {
+fn a_mode_that_waits_checks_until_another_has_migrated_or_its_time_is_over() {
     let waiting = |plan: &mut MigrationPlan| {
         plan.waits = true;
         plan.check = Some(by_command());
@@ -221,7 +221,7 @@ fn a_mode_that_waits_asks_until_another_has_migrated_or_its_time_is_over() {
     assert_eq!(run.ending().0, 75);
 }
 
-/// A run whose migration has ended well while nobody looked; the lock is to be confirmed before the verification begins.
+/// A run whose migration succeeded while portcullis could not run; the lock has to be confirmed before the verification begins.
 fn thawed() -> Run {
     let (mut run, _) = run_with(|plan| plan.verify = Some(by_command()));
     run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(0))]);
@@ -231,7 +231,7 @@ fn thawed() -> Run {
 }
 
 #[test]
-fn after_a_gap_the_lock_is_confirmed_before_anything_goes_on() {
+fn after_a_gap_the_lock_is_confirmed_before_anything_continues() {
     let mut run = thawed();
     assert!(has(&run.apply(Event::Lock(LockNews::Confirmed)), Effect::QuerySchema(SchemaQuestion::Verify)));
     assert!(has(&task(&mut run, 0), Effect::ReleaseLock));
@@ -246,7 +246,7 @@ fn after_a_gap_the_lock_is_confirmed_before_anything_goes_on() {
 }
 
 #[test]
-fn a_lock_that_was_got_and_lost_while_nobody_looked_begins_no_migration() {
+fn a_lock_that_was_got_and_lost_in_a_gap_begins_no_migration() {
     let lost = || Event::Lock(LockNews::Lost("eof".to_owned()));
     for (news, goes_on) in [(Event::Lock(LockNews::Confirmed), true), (lost(), false)] {
         let (mut run, _) = run_with(|_| {});
@@ -258,7 +258,7 @@ fn a_lock_that_was_got_and_lost_while_nobody_looked_begins_no_migration() {
 }
 
 #[test]
-fn what_keeps_two_migrations_apart_gets_no_grace() {
+fn the_pause_between_two_migrations_is_not_extended_by_a_gap() {
     let (mut run, _) = run_with(|_| {});
     run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Away(Duration::from_secs(60))]);
     let effects = run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));
@@ -268,7 +268,7 @@ fn what_keeps_two_migrations_apart_gets_no_grace() {
 }
 
 #[test]
-fn the_role_is_told() {
+fn the_role_is_reported() {
     let (mut run, _) = run_with(|_| {});
     let role = |run: &Run| run.lifecycle.snapshot().migration_role();
     assert_eq!(role(&run), None);

@@ -1,4 +1,4 @@
-//! Modules in the reducer: Koupleless' scenarios as a table, and each rule of starting, ending, restarting and leaving.
+//! Modules in the reducer: Koupleless' scenarios as a table, and each rule of starting, ending, restarting and stopping.
 
 use super::*;
 use crate::exit::Exit;
@@ -15,7 +15,7 @@ pub(super) fn module(number: u32) -> ModulePlan {
     ModulePlan::new(ModuleId(number), &format!("m{number}"), process())
 }
 
-/// With a startup check that asks a target.
+/// With a startup check that probes a target.
 pub(super) fn checked(plan: ModulePlan) -> ModulePlan {
     let sign = StartSign::Answers { target: Box::new(target()), timeout: Duration::from_secs(2) };
     let started = Some(StartedPlan { sign, within: Duration::from_secs(30) });
@@ -31,7 +31,7 @@ fn with(modules: Vec<ModulePlan>) -> Run {
     Run::of(Plan { modules, ..bare() })
 }
 
-/// A run whose process is up, and whose modules were asked for.
+/// A run whose process is up, and whose modules were requested.
 pub(super) fn running(modules: Vec<ModulePlan>) -> Run {
     let mut run = with(modules);
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
@@ -69,17 +69,17 @@ impl Run {
     }
 }
 
-fn stops(effects: &[Effect], id: ProcessId) -> bool {
+fn sends_stop_signal(effects: &[Effect], id: ProcessId) -> bool {
     effects.contains(&Effect::Signal(id, libc::SIGTERM))
 }
 
-/// Koupleless' table (its manual, "Health Check"): what the whole is, by where the base and the module stand; both ways of counting the
-/// module's start, and the reinstallation that Koupleless itself does not have.
+/// Koupleless' table (its manual, "Health Check"): the overall status by the states of the base and the module, with and without counting
+/// the module's start, and the reinstallation that Koupleless itself does not have.
 #[test]
 fn the_scenarios_of_koupleless() {
     use Status::{Down, Unknown, Up};
     let passes = |id| Event::StartupProbed(ProcessId::Module(id), passed());
-    // Scenario 1: the base alone.
+    // Scenario 1: only the base.
     let mut run = with(Vec::new());
     run.apply(Event::Begin);
     assert_eq!(run.status(), Unknown, "the base starts");
@@ -105,13 +105,13 @@ fn the_scenarios_of_koupleless() {
         run.all([ended(ONE, 1), gone(ONE)]);
         assert_eq!((run.status(), run.state(ONE)), (by_counting(Down, Up), ModuleState::Broken), "its start failed, counted: {counts}");
 
-        // Scenario 3: a module that is started hot.
+        // Scenario 3: a module that is started while the base runs.
         let hot = || {
             let mut run = running(vec![plan(ModuleStart::OnDemand)]);
-            assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Resolved), "nobody has asked for it");
+            assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Resolved), "its start was not requested");
             run.all([Event::Ordered(Order::Start(ONE)), spawned(ONE)]);
             assert_eq!(run.status(), by_counting(Unknown, Up), "it starts, counted: {counts}");
-            assert!(run.ready(), "a start that was asked for does not take the base out of service");
+            assert!(run.ready(), "a requested start does not take the base out of service");
             run
         };
         let mut run = hot();
@@ -122,7 +122,7 @@ fn the_scenarios_of_koupleless() {
         run.apply(passes(ONE));
         assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Activated));
 
-        // Scenario 4: both run. Whatever its start counted for, its running does.
+        // Scenario 4: both run. Whether or not its start counted, its running does.
         let mut broken = run.clone();
         broken.all([ended(ONE, 1), gone(ONE)]);
         assert_eq!((broken.status(), broken.state(ONE)), (Down, ModuleState::Broken), "a module that ran has ended");
@@ -136,7 +136,7 @@ fn the_scenarios_of_koupleless() {
             "what was stopped on purpose counts for nothing"
         );
 
-        // Scenario 5: it is installed anew.
+        // Scenario 5: it is reinstalled.
         run.apply(Event::Ordered(Order::Restart(ONE)));
         assert_eq!(run.status(), by_counting(Unknown, Up), "it is stopped and will start, counted: {counts}");
         run.all([ended(ONE, 143), gone(ONE)]);
@@ -200,7 +200,7 @@ fn a_stop_that_came_during_the_stop_of_a_restart_wins() {
 }
 
 #[test]
-fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
+fn leftovers_in_a_modules_group_end_before_its_restart() {
     let mut run = running(vec![module(0)]);
     run.all([spawned(ONE), Event::Ordered(Order::Restart(ONE))]);
     let effects = run.apply(ended(ONE, 0));
@@ -211,21 +211,21 @@ fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
 }
 
 #[test]
-fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
+fn a_start_that_takes_too_long_has_failed_and_its_process_is_stopped() {
     let mut run = running(vec![checked(module(0))]);
     run.all([spawned(ONE), Event::StartupProbed(ProcessId::Module(ONE), refused())]);
     let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Limit)));
-    assert!(stops(&effects, ProcessId::Module(ONE)));
+    assert!(sends_stop_signal(&effects, ProcessId::Module(ONE)));
     assert_eq!((run.state(ONE), run.status()), (ModuleState::Broken, Status::Down));
     let trouble = run.module(ONE).trouble.clone().unwrap();
     assert!(trouble.contains("within 30s") && trouble.contains(ErrorKind::Refused.public()), "{trouble}");
     run.all([ended(ONE, 0), gone(ONE)]);
-    assert_eq!(run.state(ONE), ModuleState::Broken, "whatever it ends with when it is asked to");
+    assert_eq!(run.state(ONE), ModuleState::Broken, "whatever its exit status after a stop request");
 }
 
 #[test]
-fn a_start_that_was_never_told_to_be_through_says_what_did_not_come() {
-    for (sign, words) in [(StartSign::Notifies, "no READY=1 came"), (StartSign::Writes(4), "no line came on descriptor 4")] {
+fn a_start_that_was_never_reported_complete_names_the_missing_sign() {
+    for (sign, words) in [(StartSign::Notifies, "no READY=1 was received"), (StartSign::Writes(4), "no line was written to descriptor 4")] {
         let started = Some(StartedPlan { sign, within: Duration::from_millis(100) });
         let process = ProcessPlan { started, ..process() };
         let mut run = running(vec![ModulePlan { process: process.clone(), ..module(0) }]);
@@ -251,7 +251,7 @@ fn the_deadlines_of_one_process_do_not_outlive_it() {
 }
 
 #[test]
-fn a_module_is_started_again_as_its_policy_says() {
+fn a_module_is_restarted_by_its_policy() {
     use RestartPolicy::{Always, Never, OnFailure};
     for (policy, code, again) in
         [(Never, 1, false), (OnFailure, 0, false), (OnFailure, 1, true), (OnFailure, 125, false), (Always, 0, true), (Always, 125, false)]
@@ -297,7 +297,7 @@ fn the_end_for_good_means_what_on_exit_says() {
         let mut run = running(vec![ModulePlan { on_exit, ..module(0) }]);
         run.apply(spawned(ONE));
         let effects = run.apply(ended(ONE, 7));
-        assert_eq!(stops(&effects, ProcessId::Main), code.is_some(), "{on_exit:?}");
+        assert_eq!(sends_stop_signal(&effects, ProcessId::Main), code.is_some(), "{on_exit:?}");
         match code {
             None => assert_eq!((run.status(), run.phase()), (status, Phase::Running), "{on_exit:?}"),
             Some(code) => {
@@ -319,7 +319,7 @@ fn without_stop_all_the_process_decides_the_exit_code() {
 }
 
 #[test]
-fn a_module_that_cannot_be_spawned_is_broken_and_says_why() {
+fn a_module_that_cannot_be_spawned_is_broken_with_its_reason() {
     let failed = |code: Exit| Event::SpawnFailed(ProcessId::Module(ONE), code.code(), "cannot start it".to_owned());
     let mut run = running(vec![restarting(module(0), RestartPolicy::OnFailure, 0)]);
     let effects = run.apply(failed(Exit::NotFound));
@@ -357,7 +357,7 @@ fn a_module_that_affects_readiness_takes_the_service_out() {
     assert!(!run.ready());
 }
 
-/// What starts after the process is asked first, then the process, then what does not depend on it; each once the one before is gone.
+/// What starts after the process is stopped first, then the process, then what does not depend on it; each after the end of the one before.
 #[test]
 fn a_stop_goes_in_the_reverse_of_the_order_of_the_start() {
     let (behind, last) =
@@ -367,7 +367,7 @@ fn a_stop_goes_in_the_reverse_of_the_order_of_the_start() {
     let mut run = with(vec![behind, last, beside]);
     run.all([Event::Begin, spawned(three), Event::Spawned(ProcessId::Main, PID), spawned(ONE), spawned(TWO)]);
     let all = [ProcessId::Main, ProcessId::Module(ONE), ProcessId::Module(TWO), ProcessId::Module(three)];
-    let stopped = |effects: &[Effect]| all.into_iter().filter(|id| stops(effects, *id)).collect::<Vec<_>>();
+    let stopped = |effects: &[Effect]| all.into_iter().filter(|id| sends_stop_signal(effects, *id)).collect::<Vec<_>>();
     assert_eq!(stopped(&run.apply(signal(libc::SIGTERM))), [ProcessId::Module(TWO)]);
     assert_eq!(stopped(&run.apply(ended(TWO, 0))), [ProcessId::Module(ONE)]);
     assert_eq!(stopped(&run.apply(ended(ONE, 0))), [ProcessId::Main]);
@@ -382,10 +382,10 @@ fn a_module_that_hangs_holds_the_process_up_for_half_of_the_time_at_most() {
     let mut run = running(vec![ModulePlan { after: vec![Predecessor::Main], ..module(0) }]);
     run.apply(spawned(ONE));
     let effects = run.apply(signal(libc::SIGTERM));
-    assert!(!stops(&effects, ProcessId::Main));
+    assert!(!sends_stop_signal(&effects, ProcessId::Main));
     assert!(effects.contains(&Effect::Arm(Timer::Precedence, Duration::from_secs(4))));
     assert!(effects.contains(&Effect::Arm(Timer::Grace, Duration::from_secs(8))));
-    assert!(stops(&run.apply(Event::Elapsed(Timer::Precedence)), ProcessId::Main));
+    assert!(sends_stop_signal(&run.apply(Event::Elapsed(Timer::Precedence)), ProcessId::Main));
     let effects = run.apply(Event::Elapsed(Timer::Grace));
     assert!(effects.contains(&Effect::SignalSurvivors(libc::SIGKILL)), "{effects:?}");
 }
@@ -394,19 +394,19 @@ fn a_module_that_hangs_holds_the_process_up_for_half_of_the_time_at_most() {
 fn the_second_stop_no_longer_waits_for_modules_and_the_third_kills() {
     let mut run = running(vec![ModulePlan { after: vec![Predecessor::Main], ..module(0) }]);
     run.all([spawned(ONE), signal(libc::SIGTERM)]);
-    assert!(stops(&run.apply(signal(libc::SIGTERM)), ProcessId::Main));
+    assert!(sends_stop_signal(&run.apply(signal(libc::SIGTERM)), ProcessId::Main));
     assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::SignalSurvivors(libc::SIGKILL)));
 }
 
 #[test]
-fn a_process_that_ends_takes_its_modules_with_it() {
+fn a_process_that_ends_ends_its_modules() {
     let mut run = running(vec![module(0), restarting(module(1), RestartPolicy::Always, 0)]);
     run.all([spawned(ONE), spawned(TWO), ended(TWO, 1)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)));
-    assert!(stops(&effects, ProcessId::Module(ONE)));
+    assert!(sends_stop_signal(&effects, ProcessId::Module(ONE)));
     assert!(
         effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Module(TWO), ProcessTimer::Restart))),
-        "nobody starts again: {effects:?}"
+        "nothing is restarted: {effects:?}"
     );
     assert!(!run.apply(Event::Ordered(Order::Start(TWO))).contains(&Effect::Spawn(ProcessId::Module(TWO))));
     run.apply(ended(ONE, 0));
@@ -414,7 +414,7 @@ fn a_process_that_ends_takes_its_modules_with_it() {
 }
 
 #[test]
-fn modules_go_on_while_the_process_is_started_again() {
+fn modules_continue_while_the_process_is_restarted() {
     let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
     let mut run = Run::of(Plan { main: Some(ProcessPlan { restart, ..process() }), modules: vec![module(0)], ..bare() });
     run.all([Event::Begin, spawned(ONE), Event::Spawned(ProcessId::Main, PID)]);
@@ -427,12 +427,12 @@ fn modules_go_on_while_the_process_is_started_again() {
 }
 
 #[test]
-fn a_process_that_cannot_be_spawned_takes_the_modules_with_it_that_just_were() {
+fn a_process_that_cannot_be_spawned_ends_the_modules_that_just_started() {
     let mut run = with(vec![module(0)]);
     run.apply(Event::Begin);
     let effects = run.apply(Event::SpawnFailed(ProcessId::Main, 127, "not found".to_owned()));
     assert_eq!(exit_of(&effects), None, "a module is on its way");
-    assert!(stops(&run.apply(spawned(ONE)), ProcessId::Module(ONE)));
+    assert!(sends_stop_signal(&run.apply(spawned(ONE)), ProcessId::Module(ONE)));
     run.apply(ended(ONE, 0));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(127));
 }

@@ -1,4 +1,4 @@
-//! Laws on random runs with modules: forward only, one exit, in order up and in reverse order down, and nobody left behind.
+//! Laws on random runs with modules: forward only, one exit, started in order and stopped in reverse order, and no process left behind.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ use crate::state::snapshot::{Level, Look, ModuleState, Status};
 const MODULES: u32 = 4;
 
 prop_compose! {
-    /// Modules that come before everything, after main, after those with a smaller number, or after nobody.
+    /// Modules that start before everything, after main, after those with a smaller number, or in no order.
     fn plans()(
         seeds in vec((any::<[bool; 7]>(), 0..3u8, 0..3u8), 0..=MODULES as usize),
     ) -> Vec<ModulePlan> {
@@ -54,14 +54,14 @@ prop_compose! {
 
 #[derive(Clone, Copy, Debug)]
 enum Happening {
-    /// A module's startup check is run.
+    /// A module's startup check runs.
     Probe(u32, bool),
     /// A process ends by itself.
     Ends(Option<u32>, u8),
     Order(u32, u8),
     Signal(i32),
     Timer,
-    /// Somebody who was asked to end does, or a group is found empty.
+    /// A process that got a stop signal ends, or a group is found empty.
     Answer,
 }
 
@@ -88,14 +88,14 @@ struct World {
     groups: Vec<ProcessId>,
     stubborn: bool,
     next_pid: i32,
-    /// Whether the process may be asked to stop before those who started after it are gone.
+    /// Whether the process may get its stop signal before the end of those that started after it.
     hurried: bool,
-    survivors_told: bool,
+    survivors_signalled: bool,
     exit: Option<u8>,
 }
 
 impl World {
-    /// The process comes after every module that can be waited for, where it `waits`.
+    /// If it `waits`, the process starts after every module that can be waited for.
     fn new(plans: Vec<ModulePlan>, stubborn: bool, waits: bool) -> Self {
         let mut world = Self {
             run: Run::of(bare()),
@@ -107,7 +107,7 @@ impl World {
             stubborn,
             next_pid: 100,
             hurried: false,
-            survivors_told: false,
+            survivors_signalled: false,
             exit: None,
         };
         let before = world.plans.iter().filter(|plan| waits && !world.is_behind_main(plan.id));
@@ -130,7 +130,7 @@ impl World {
             self.perform(*effect, &shown, &mut news);
             assert!(self.exit.is_none() || index + 1 == effects.len(), "{shown}: {effects:?}");
         }
-        // The main process' news come first, as the supervisor has it.
+        // The main process' events come first, as in the supervisor.
         news.sort_by_key(|id| *id != ProcessId::Main);
         for id in news {
             self.next_pid += 1;
@@ -204,13 +204,13 @@ impl World {
             Effect::SignalGroup(id, number) => self.hit(id, number),
             Effect::AwaitGroup(id) => self.groups.push(id),
             Effect::SignalSurvivors(number) | Effect::SignalLatecomers(number) => {
-                self.survivors_told = true;
+                self.survivors_signalled = true;
                 if number == libc::SIGKILL {
                     self.dying = self.alive.keys().copied().collect();
                 }
             }
             Effect::Exit(code) => {
-                assert_eq!(self.alive, BTreeMap::new(), "{shown} leaves somebody behind");
+                assert_eq!(self.alive, BTreeMap::new(), "{shown} leaves a process behind");
                 assert_eq!(self.run.lifecycle.ending().map(|ending| ending.code), Some(code));
                 self.exit = Some(code);
             }
@@ -261,7 +261,7 @@ impl World {
                 self.hurried |= number == libc::SIGTERM && self.run.phase() == Phase::Draining;
                 self.apply(signal(number));
             }
-            // Whoever is dying is gone before the next timer runs out.
+            // Dying processes have ended before the next timer expires.
             Happening::Timer if !self.dying.is_empty() => drop(self.answer()),
             Happening::Timer => drop(self.fire()),
             Happening::Answer => drop(self.answer()),
@@ -284,7 +284,7 @@ impl World {
             self.dies(id, Ended::Signal(15));
         } else if let Some(id) = self.groups.pop() {
             self.apply(Event::GroupGone(id));
-        } else if self.alive.is_empty() && std::mem::take(&mut self.survivors_told) {
+        } else if self.alive.is_empty() && std::mem::take(&mut self.survivors_signalled) {
             self.apply(Event::NoneLeft);
         } else {
             return false;
@@ -302,7 +302,7 @@ impl World {
     }
 }
 
-/// Whatever can be told, whether it can be or not.
+/// Any event, whether it is possible here or not.
 fn any_event(id: ModuleId, choice: u8) -> Event {
     let process = ProcessId::Module(id);
     let timers = [

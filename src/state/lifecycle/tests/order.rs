@@ -149,7 +149,7 @@ fn a_run_from_init_to_stopped() {
     );
     assert_eq!(snapshot.migration, Migration::Done);
     assert_eq!(snapshot.heartbeat.written, 1);
-    assert_eq!(run.ending(), (143, "the process ended with SIGTERM after it was asked to stop"));
+    assert_eq!(run.ending(), (143, "the process ended with SIGTERM after a stop was requested"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Orders to modules in the reducer, at every moment: before the process starts, during a pause, and when the orders themselves change.
+//! Control requests for modules in the reducer, at every moment: before the process starts, during a pause, and across a reload.
 
 use super::modules::{ONE, ended, gone, module, restarting, running, spawned};
 use super::*;
@@ -37,7 +37,7 @@ fn the_last_order_before_the_process_starts_holds() {
     }
 }
 
-/// A run whose module has ended and is to be started again after a pause.
+/// A run whose module has ended and is restarted after a pause.
 fn pausing() -> Run {
     let mut run = running(vec![restarting(module(0), RestartPolicy::Always, 0)]);
     let effects = run.all([spawned(ONE), ended(ONE, 3)]);
@@ -67,7 +67,7 @@ fn an_order_during_the_pause_sees_off_what_the_process_left_first() {
 }
 
 #[test]
-fn an_order_while_the_rest_of_a_failed_module_is_seen_off_is_not_answered_by_the_failure() {
+fn a_request_while_leftovers_of_a_failed_module_end_does_not_get_the_failure_as_its_result() {
     for (order, state) in [(Order::Start(ONE), ModuleState::Starting), (Order::Stop(ONE), ModuleState::Deactivated)] {
         let mut run = running(vec![module(0)]);
         run.all([spawned(ONE), ended(ONE, 3)]);
@@ -104,7 +104,7 @@ fn a_reload_stops_the_old_process_by_the_rules_it_was_started_with() {
 }
 
 #[test]
-fn whom_a_module_at_rest_holds_up_is_told_until_that_one_is_on_its_way() {
+fn what_waits_for_a_stopped_module_is_reported_until_that_one_starts() {
     let after = |number: u32| ModulePlan { after: vec![Predecessor::Module(ModuleId(number - 1))], ..module(number) };
     let mut run = running(vec![module(0), after(1), after(2)]);
     let [first, second, third] = [ModuleId(0), ModuleId(1), ModuleId(2)];
@@ -114,7 +114,7 @@ fn whom_a_module_at_rest_holds_up_is_told_until_that_one_is_on_its_way() {
     run.apply(spawned(second));
     run.apply(spawned(third));
     run.all([Event::Ordered(Order::Stop(first)), ended(first, 0), gone(first)]);
-    assert_eq!(held(&run), [None, None, None], "those that run need nobody any more");
+    assert_eq!(held(&run), [None, None, None], "running modules no longer wait for others");
     run.all([Event::Ordered(Order::Restart(second)), Event::Ordered(Order::Restart(third))]);
     run.all([ended(second, 0), gone(second), ended(third, 0), gone(third)]);
     assert_eq!(held(&run), [None, Some("m0".to_owned()), Some("m0".to_owned())], "the third one through the second");

@@ -1,4 +1,4 @@
-//! A reload in the reducer: what is kept keeps all that is known of it, what goes ends, what has changed begins anew.
+//! A reload in the reducer: what is unchanged keeps its state, what is removed ends, what has changed begins anew.
 
 use super::modules::{checked, module};
 use super::*;
@@ -13,7 +13,7 @@ fn plan(checks: &[&str], modules: Vec<ModulePlan>) -> Plan {
     Plan { checks: checks.iter().map(|name| check(name, 0, Affects::Health)).collect(), modules, ..bare() }
 }
 
-/// A run whose process is up, and its modules too.
+/// A run whose process and modules are up.
 fn running(plan: Plan) -> Run {
     let modules: Vec<ModuleId> =
         plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain).map(|module| module.id).collect();
@@ -27,7 +27,7 @@ fn spawned(id: ModuleId) -> Event {
     Event::Spawned(ProcessId::Module(id), PID + 10 + id.0 as i32)
 }
 
-/// What a reload from one plan to the other brings.
+/// The effects of a reload from one plan to the other.
 fn reloaded(from: &Plan, to: Plan) -> Event {
     Event::Reloaded(Arc::new(Reload::new(from, to).unwrap().plan))
 }
@@ -45,7 +45,7 @@ fn check_names(run: &Run) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_kept_keeps_all_that_is_known_of_it() {
+fn unchanged_parts_keep_their_state() {
     let old = plan(&["db", "cache"], vec![module(0)]);
     let mut run = running(old.clone());
     run.all([Event::Probed(0, passed()), Event::Probed(1, passed())]);
@@ -59,13 +59,13 @@ fn what_is_kept_keeps_all_that_is_known_of_it() {
     assert_eq!(check_names(&run)[..3], ["db", "es", "app"]);
     assert_eq!(found(&run, "m0").and_then(|module| module.child.pid), Some(PID + 10));
     assert!(effects.contains(&Effect::Spawn(ProcessId::Module(ModuleId(1)))), "{effects:?}");
-    // What was on its way from a check that is gone is nobody's.
+    // A late result of a removed check is dropped.
     run.apply(Event::Probed(1, refused()));
     assert!(snapshot(&run).check("cache").is_none());
 }
 
 #[test]
-fn what_has_changed_and_may_not_be_asked_yet_is_as_it_last_said_it_was() {
+fn a_changed_rate_limited_check_keeps_its_last_result() {
     let dify = || {
         let mut plan = plan(&["dify"], vec![]);
         plan.checks[0].interval = Duration::from_secs(60);
@@ -87,7 +87,7 @@ fn what_has_changed_and_may_not_be_asked_yet_is_as_it_last_said_it_was() {
 }
 
 #[test]
-fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
+fn a_restarted_module_is_not_judged_by_its_predecessors_results() {
     let own = |id: usize| {
         let mut plan = plan(&["m0.web"], vec![ModulePlan { checks: vec![id], ..module(0) }]);
         plan.checks[id].interval = Duration::from_secs(60);
@@ -114,7 +114,7 @@ fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
 }
 
 #[test]
-fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
+fn changed_modules_are_stopped_and_started_by_the_new_plan() {
     let old = plan(&[], vec![module(0), ModulePlan { start: ModuleStart::OnDemand, counts: false, ..module(1) }]);
     let mut run = running(old.clone());
     let new = plan(
@@ -131,12 +131,12 @@ fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
     assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Starting), "it has a startup check now");
     run.apply(Event::StartupProbed(ProcessId::Module(one), passed()));
     assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Activated));
-    // One that nobody has asked for is what the new orders say, and not started.
+    // One that was not requested is as in the new plan, and not started.
     assert_eq!(found(&run, "m1").map(|module| (module.state, module.version.as_str())), Some((ModuleState::Resolved, "2")));
 }
 
 #[test]
-fn what_is_gone_is_stopped_and_then_forgotten_with_everything_it_counted_by() {
+fn removed_modules_are_stopped_and_then_forgotten_with_their_checks() {
     let old = plan(&[], vec![module(0), module(1)]);
     let mut run = running(old.clone());
     let new = plan(&[], vec![module(1)]);
@@ -152,7 +152,7 @@ fn what_is_gone_is_stopped_and_then_forgotten_with_everything_it_counted_by() {
 }
 
 #[test]
-fn before_the_process_runs_and_on_the_way_out_nothing_is_taken_over() {
+fn no_reload_is_applied_before_the_process_runs_or_during_the_stop() {
     for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Running) {
         let mut run = run_in(phase);
         let plan = Arc::clone(run.lifecycle.plan());

@@ -1,4 +1,4 @@
-//! Pauses before another start in the reducer, of the process and of modules.
+//! Pauses before a restart in the reducer, of the process and of modules.
 
 use super::modules::{ONE, checked, ended, module, restarting, running, spawned};
 use super::*;
@@ -8,7 +8,7 @@ use crate::plan::process::RestartPolicy;
 const PAUSE: Timer = Timer::Process(ProcessId::Module(ONE), ProcessTimer::Restart);
 
 #[test]
-fn who_ends_at_once_is_started_again_at_once_only_the_first_time() {
+fn a_module_that_ends_at_once_is_restarted_at_once_only_the_first_time() {
     let restart = RestartPlan { policy: RestartPolicy::Always, delay: Duration::ZERO, ..RestartPlan::default() };
     let plan = ModulePlan { process: ProcessPlan { restart: restart.clone(), ..process() }, ..module(0) };
     let mut run = running(vec![plan]);
@@ -42,7 +42,7 @@ fn a_start_that_fails_does_not_count_as_having_run_well() {
 }
 
 #[test]
-fn a_dependency_that_may_not_be_asked_yet_answers_by_what_it_last_said() {
+fn a_rate_limited_dependency_keeps_its_last_result() {
     let restart = RestartPlan { policy: RestartPolicy::Always, delay: Duration::ZERO, ..RestartPlan::default() };
     let mut run =
         Run::of(Plan { main: Some(ProcessPlan { restart, ..process() }), checks: vec![check("dify", 60, Affects::Health)], ..bare() });
@@ -55,5 +55,5 @@ fn a_dependency_that_may_not_be_asked_yet_answers_by_what_it_last_said() {
     assert!(!run.apply(Event::Recalled(0, at, refused())).contains(&Effect::Spawn(ProcessId::Main)));
     assert!(run.apply(Event::Recalled(0, at, passed())).contains(&Effect::Spawn(ProcessId::Main)));
     let known = run.lifecycle.snapshot().check("dify").map(|check| check.records.len());
-    assert_eq!(known, Some(1), "nobody was asked");
+    assert_eq!(known, Some(1), "no permission was requested");
 }

@@ -1,4 +1,4 @@
-//! How a run ends: every order of signals, every deadline.
+//! How a run ends: every sequence of signals, every deadline.
 
 use super::*;
 use crate::plan::process::RestartPolicy;
@@ -65,7 +65,7 @@ fn while_waiting_a_signal_that_ends_no_process_ends_nothing_but_winch_ends_pid_1
 }
 
 #[test]
-fn between_two_starts_only_what_asks_to_stop_ends_the_run() {
+fn between_two_starts_only_a_stop_signal_ends_the_run() {
     let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
     for (number, ends) in [(10, false), (28, false), (30, false), (1, true), (15, true)] {
         let mut run = Run::of(Plan { main: Some(ProcessPlan { restart: restart.clone(), ..process() }), ..bare() });
@@ -76,7 +76,7 @@ fn between_two_starts_only_what_asks_to_stop_ends_the_run() {
 }
 
 #[test]
-fn a_running_process_is_asked_then_asked_again_then_killed() {
+fn a_running_process_gets_the_signal_then_the_second_one_then_kill() {
     for sequence in sequences() {
         let mut run = running_bare();
         let mut requests = 0;
@@ -100,7 +100,7 @@ fn a_running_process_is_asked_then_asked_again_then_killed() {
 }
 
 #[test]
-fn what_a_process_leaves_behind_that_ended_by_itself_gets_no_more_than_the_default_time() {
+fn leftovers_of_a_process_that_ended_by_itself_get_at_most_the_default_time() {
     for (timeout, grace) in [(900, 8), (8, 8), (3, 3)] {
         let mut plan = bare();
         plan.main.as_mut().unwrap().stop_timeout = Duration::from_secs(timeout);
@@ -148,7 +148,7 @@ fn a_second_request_cuts_the_drain_short() {
 }
 
 #[test]
-fn a_migration_is_asked_then_asked_again_then_killed() {
+fn a_migration_gets_the_signal_then_the_second_one_then_kill() {
     for sequence in sequences() {
         let mut run = migrating();
         let mut requests = Vec::new();
@@ -170,7 +170,7 @@ fn a_migration_is_asked_then_asked_again_then_killed() {
 }
 
 #[test]
-fn who_does_not_stop_in_time_is_killed_and_left_behind_when_even_that_does_not_help() {
+fn a_process_that_does_not_stop_in_time_is_killed_and_left_behind_if_even_that_does_not_help() {
     let mut run = running_bare();
     run.apply(signal(libc::SIGTERM));
     let killed = run.apply(Event::Elapsed(Timer::Grace));
@@ -190,7 +190,7 @@ fn who_does_not_stop_in_time_is_killed_and_left_behind_when_even_that_does_not_h
 }
 
 #[test]
-fn what_a_killed_process_leaves_behind_is_killed_without_another_grace() {
+fn leftovers_of_a_killed_process_are_killed_without_another_grace() {
     let mut run = running_bare();
     run.all([signal(libc::SIGTERM), Event::Elapsed(Timer::Grace)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
@@ -222,7 +222,7 @@ fn the_stop_has_one_deadline() {
 }
 
 #[test]
-fn what_a_process_leaves_behind_has_its_own_grace_when_nobody_asked_for_the_stop() {
+fn leftovers_have_their_own_grace_if_no_stop_was_requested() {
     let mut run = running_bare();
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(3)));
     assert!(has(&effects, Effect::Arm(Timer::Grace, Duration::from_secs(8))));
@@ -308,12 +308,12 @@ fn two_requests_within_50_ms_are_one() {
 }
 
 #[test]
-fn only_the_death_that_was_for_want_of_memory_is_told_so() {
+fn only_the_death_because_memory_ran_out_is_reported_so() {
     for (evidence, expected) in [(Some(ProcessId::Main), true), (Some(ProcessId::Migration), false), (None, false)] {
         let mut run = run_in(Phase::Running);
         run.all(evidence.map(Event::OutOfMemory));
         run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
-        assert_eq!(run.ending().1.contains("for want of memory"), expected, "{evidence:?}: {}", run.ending().1);
+        assert_eq!(run.ending().1.contains("because memory ran out"), expected, "{evidence:?}: {}", run.ending().1);
     }
 }
 
@@ -328,5 +328,8 @@ fn a_process_that_pings_while_it_drains_is_not_aborted() {
     assert!(has(&run.apply(signal(libc::SIGTERM)), Effect::Arm(Timer::Drain, Duration::from_secs(20))));
     assert!(has(&run.apply(Event::Notified(ProcessId::Main, Notice::Watchdog)), ping), "it is served on");
     run.apply(Event::Elapsed(Timer::Drain));
-    assert!(!has(&run.apply(Event::Notified(ProcessId::Main, Notice::Watchdog)), ping), "once asked to stop it has the time to stop");
+    assert!(
+        !has(&run.apply(Event::Notified(ProcessId::Main, Notice::Watchdog)), ping),
+        "after a stop request it has the whole stop timeout"
+    );
 }

@@ -1,12 +1,13 @@
-//! Steps: their order, how they fail and are tried again, what a stop makes of them, and the lock that they share with the migration.
+//! Steps: their order, their failures and retries, the effect of a stop on them, and the lock that they share with the migration.
 
 use super::*;
+use crate::plan::step::ItemPlan;
 use crate::plan::{ConditionPlan, HoldPlan, OnFailure, Orphans, StepAction, StepAt, StepPlan};
-use crate::state::event::PreparedStep;
+use crate::state::event::{Inquiry, PreparedStep};
 use crate::state::snapshot::StageState;
 
 fn step(name: &str, at: StepAt) -> StepPlan {
-    StepPlan::new(name, at, StepAction::Commands(vec![process()]))
+    StepPlan::new(name, at, StepAction::Commands(vec![process().into()]))
 }
 
 fn plan(steps: Vec<StepPlan>) -> Plan {
@@ -21,7 +22,7 @@ const fn own(id: usize) -> ProcessId {
     ProcessId::Step(id)
 }
 
-/// A command of a step from its start to its end, with nobody left.
+/// A command of a step from its start to its end, without leftovers.
 fn runs(id: usize, code: u8) -> [Event; 4] {
     [Event::Forked(own(id)), Event::Spawned(own(id), PID), Event::Exited(own(id), Ended::Code(code)), Event::GroupGone(own(id))]
 }
@@ -75,7 +76,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_unless_it_may() {
 }
 
 #[test]
-fn a_step_is_tried_again_after_its_pause_and_no_more_often_than_it_may() {
+fn a_step_is_retried_after_its_pause_up_to_its_limit() {
     let retries = StepPlan { retries: 1, retry_delay: Duration::from_secs(7), ..step("seed", StepAt::First) };
     let mut run = Run::of(plan(vec![retries]));
     run.apply(Event::Begin);
@@ -86,7 +87,7 @@ fn a_step_is_tried_again_after_its_pause_and_no_more_often_than_it_may() {
 }
 
 #[test]
-fn a_step_that_takes_too_long_is_asked_to_end_then_killed_and_has_failed_with_124() {
+fn a_step_that_takes_too_long_gets_a_stop_signal_then_kill_and_has_failed_with_124() {
     let mut run = Run::of(plan(vec![StepPlan { timeout: Duration::from_secs(5), ..step("seed", StepAt::First) }]));
     run.apply(Event::Begin);
     let [limit, grace] = [ProcessTimer::Limit, ProcessTimer::Grace].map(|timer| Timer::Process(own(0), timer));
@@ -101,7 +102,7 @@ fn a_step_that_takes_too_long_is_asked_to_end_then_killed_and_has_failed_with_12
 }
 
 #[test]
-fn a_check_that_ends_with_0_says_that_there_is_nothing_to_do() {
+fn a_check_that_ends_with_0_means_no_pending_work() {
     for (code, expected) in [(0, ProcessId::Main), (1, own(0))] {
         let mut run = Run::of(plan(vec![StepPlan { check: Some(Box::new(process())), ..step("seed", StepAt::Migrated) }]));
         run.apply(Event::Begin);
@@ -110,25 +111,28 @@ fn a_check_that_ends_with_0_says_that_there_is_nothing_to_do() {
 }
 
 #[test]
-fn what_is_found_out_away_from_the_loop_decides() {
+fn the_result_from_another_thread_decides() {
     let conditional = || StepPlan { condition: ConditionPlan::Any(Vec::new()), ..step("seed", StepAt::Migrated) };
     let begin = || {
         let mut run = Run::of(plan(vec![conditional()]));
-        assert_eq!(run.apply(Event::Begin), [Effect::Prepare(0)]);
+        assert_eq!(run.apply(Event::Begin), [Effect::Prepare(Inquiry::Step(0))]);
         run
     };
-    assert_eq!(spawns(&begin().apply(Event::Prepared(0, PreparedStep::Skipped))), [ProcessId::Main]);
+    assert_eq!(spawns(&begin().apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Skipped))), [ProcessId::Main]);
     let mut run = begin();
-    assert_eq!(spawns(&run.apply(Event::Prepared(0, PreparedStep::Commands(vec![process(), process()])))), [own(0)]);
+    assert_eq!(
+        spawns(&run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Commands(vec![process().into(), process().into()])))),
+        [own(0)]
+    );
     assert_eq!(spawns(&run.all(runs(0, 0))), [own(0)], "the second one");
     assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
     let mut run = begin();
-    assert_eq!(exit_of(&run.apply(Event::Prepared(0, PreparedStep::Failed(78, "cannot be".to_owned())))), Some(78));
+    assert_eq!(exit_of(&run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Failed(78, "cannot be".to_owned())))), Some(78));
     let mut run = begin();
     let effects = run.apply(signal(libc::SIGTERM));
     assert!(effects.contains(&Effect::CancelPreparation), "{effects:?}");
-    assert_eq!(exit_of(&effects), Some(143), "nobody waits for a file system");
-    assert_eq!(run.apply(Event::Prepared(0, PreparedStep::Skipped)), []);
+    assert_eq!(exit_of(&effects), Some(143), "a hanging file system is not waited for");
+    assert_eq!(run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Skipped)), []);
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn a_step_beside_the_process_is_stopped_with_it_and_runs_once() {
 }
 
 #[test]
-fn one_hold_of_the_lock_reaches_from_the_first_that_wants_it_to_the_last() {
+fn the_lock_is_held_from_the_first_that_needs_it_to_the_last() {
     let steps = vec![locked(step("before", StepAt::Ready)), step("between", StepAt::Migrated), locked(step("after", StepAt::Migrated))];
     let full = full();
     let mut run = Run::of(Plan { steps, heartbeat: None, ..full });
@@ -201,9 +205,77 @@ fn steps_take_a_lock_without_a_migration_and_lose_it_like_one() {
 
     let mut run = Run::of(of());
     run.apply(Event::Begin);
-    let unavailable = Event::Lock(LockNews::Unavailable(crate::exit::Exit::LockTimeout, "was not to be had".to_owned()));
+    let unavailable = Event::Lock(LockNews::Unavailable(crate::exit::Exit::LockTimeout, "was not available".to_owned()));
     assert_eq!(exit_of(&run.apply(unavailable)), Some(75));
     let mut run = Run::of(of());
     run.apply(Event::Begin);
     assert_eq!(exit_of(&run.apply(signal(libc::SIGTERM))), Some(143));
+}
+
+fn items(number: usize, change: impl Fn(ItemPlan) -> ItemPlan) -> StepPlan {
+    let items = (0..number).map(|_| change(process().into())).collect();
+    StepPlan::new("seed", StepAt::Migrated, StepAction::Commands(items))
+}
+
+#[test]
+fn of_a_step_that_may_fail_every_item_is_run() {
+    let mut run = Run::of(plan(vec![StepPlan { on_failure: OnFailure::Continue, ..items(3, |item| item) }]));
+    run.apply(Event::Begin);
+    assert_eq!(spawns(&run.all(runs(0, 3))), [own(0)], "the second one");
+    let failed = Event::SpawnFailed(own(0), 127, "cannot start it".to_owned());
+    assert_eq!(spawns(&run.apply(failed)), [own(0)], "the third one");
+    let (step, note) = stage(&run, "step:seed");
+    assert!(step == StageState::Unknown && note.as_ref().unwrap().starts_with("cannot start it in command 2 of 3, `"), "{note:?}");
+    assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
+    let (step, note) = stage(&run, "step:seed");
+    assert!(step == StageState::Down && note.as_ref().unwrap().starts_with("failed 2 times; the last time it cannot start"), "{note:?}");
+
+    let mut run = Run::of(plan(vec![items(2, |item| item)]));
+    run.apply(Event::Begin);
+    assert_eq!(exit_of(&run.all(runs(0, 3).into_iter().chain([Event::NoneLeft]))), Some(3));
+    assert!(run.ending().1.starts_with("the step `seed` failed: it ended with status 3 in command 1 of 2, `"), "{}", run.ending().1);
+}
+
+#[test]
+fn each_item_is_checked_and_weighed_in_its_turn() {
+    let mut run = Run::of(plan(vec![items(2, |item| ItemPlan { check: Some(Box::new(process())), ..item })]));
+    assert_eq!(spawns(&run.apply(Event::Begin)), [own(0)], "the check of the first");
+    assert_eq!(spawns(&run.all(runs(0, 0))), [own(0)], "it has nothing to do: the check of the second");
+    assert_eq!(spawns(&run.all(runs(0, 1))), [own(0)], "the second");
+    assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
+    assert_eq!(stage(&run, "step:seed"), (StageState::Up, None));
+
+    let conditional = |item| ItemPlan { condition: ConditionPlan::Any(Vec::new()), ..item };
+    let mut run = Run::of(plan(vec![items(2, conditional)]));
+    let [first, second] = [0, 1].map(|number| Inquiry::Item(0, number));
+    assert_eq!(run.apply(Event::Begin), [Effect::Prepare(first)]);
+    assert_eq!(spawns(&run.apply(Event::Prepared(first, PreparedStep::Done(String::new())))), [own(0)]);
+    assert!(run.all(runs(0, 0)).contains(&Effect::Prepare(second)), "only now");
+    assert_eq!(run.apply(Event::Prepared(first, PreparedStep::Skipped)), [], "news of an earlier one");
+    assert_eq!(spawns(&run.apply(Event::Prepared(second, PreparedStep::Skipped))), [ProcessId::Main]);
+
+    let mut run = Run::of(plan(vec![items(1, conditional)]));
+    run.apply(Event::Begin);
+    assert_eq!(exit_of(&run.apply(signal(libc::SIGTERM))), Some(143));
+}
+
+#[test]
+fn the_condition_of_the_migration_is_found_out_in_its_turn() {
+    let conditional = || {
+        let full = full();
+        let migration = full.migration.clone().map(|plan| MigrationPlan { condition: ConditionPlan::Any(Vec::new()), ..plan });
+        let mut run = Run::of(Plan { migration, heartbeat: None, ..full });
+        run.apply(Event::Begin);
+        let effects = run.apply(Event::Probed(0, passed()));
+        assert!(effects.contains(&Effect::Prepare(Inquiry::Migration)) && !effects.contains(&Effect::AcquireLock), "{effects:?}");
+        run
+    };
+    let mut run = conditional();
+    assert!(run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Done(String::new()))).contains(&Effect::AcquireLock));
+    let mut run = conditional();
+    assert_eq!(spawns(&run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Skipped))), [ProcessId::Main]);
+    assert_eq!(stage(&run, "migrate"), (StageState::Up, Some("skipped: its condition does not hold".to_owned())));
+    let mut run = conditional();
+    assert_eq!(exit_of(&run.apply(signal(libc::SIGTERM))), Some(143));
+    assert_eq!(run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Done(String::new()))), [], "nothing begins then");
 }

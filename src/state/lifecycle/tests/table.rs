@@ -1,4 +1,4 @@
-//! Every event in every phase, and a way out of every phase with its code.
+//! Every event in every phase, and an exit from every phase with its code.
 
 use super::*;
 use crate::exit::Exit;
@@ -124,7 +124,7 @@ fn migrating() -> Vec<Event> {
 }
 
 #[test]
-fn every_phase_has_its_way_out() {
+fn every_phase_has_an_exit() {
     let term = || signal(libc::SIGTERM);
     let released = || Event::Lock(LockNews::Released);
     let gone = || Event::GroupGone(ProcessId::Migration);
@@ -205,7 +205,7 @@ fn every_phase_has_its_way_out() {
             "TERM while running",
             then(way_to(Phase::Draining), &died(Ended::Code(7))),
             7,
-            "the process ended with status 7 after it was asked to stop",
+            "the process ended with status 7 after a stop was requested",
         ),
         ("what is left behind", then(way_to(Phase::Stopped), &[Event::Withdrawn, Event::NoneLeft]), 0, "the process ended with status 0"),
     ];
@@ -219,7 +219,7 @@ fn every_phase_has_its_way_out() {
 }
 
 #[test]
-fn a_wait_that_saw_too_few_passes_says_so() {
+fn a_wait_with_too_few_successes_reports_that() {
     let mut plan = full();
     plan.checks[0].success_threshold = 3;
     let mut run = Run::of(plan);
@@ -229,7 +229,7 @@ fn a_wait_that_saw_too_few_passes_says_so() {
 }
 
 #[test]
-fn a_wrong_password_ends_the_wait_only_when_asked_to() {
+fn a_wrong_password_ends_the_wait_only_if_requested() {
     let refused = || Event::Probed(0, Outcome::failed(ErrorKind::Auth, "", Duration::ZERO));
     let mut patient = run_in(Phase::Waiting);
     assert_eq!(patient.apply(refused()), []);

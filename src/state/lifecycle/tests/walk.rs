@@ -1,6 +1,7 @@
-//! Every state that a small run can reach, by every event, breadth first: the laws hold in all of them, and the drawings show every transition.
+//! Every state that a small run can reach by any event, breadth first: the laws hold in all of them, and the drawings show every
+//! transition.
 //!
-//! The clock stands still: an armed timer may run out at any moment, which is more than a clock allows.
+//! The clock stands still: an armed timer may expire at any moment, which is more than a real clock allows.
 
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -14,16 +15,16 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ConditionPlan, ModuleId, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
-use crate::state::event::{Order, PreparedStep, Readiness};
+use crate::state::event::{Inquiry, Order, PreparedStep, Readiness};
 use crate::state::process::{RunState, Then};
 use crate::state::snapshot::{Level, Look, Migration};
 use crate::state::start::StartStage;
 use crate::state::transition::{Machine, Transition};
 
-/// More than these were never seen; a walk that does not end is a fault of its own.
+/// More states than these have never occurred; a walk that does not end is an error of its own.
 const MOST: usize = 1_000_000;
 
-/// A process, a module that comes after it, a readiness check, a migration under a lock, and a heartbeat; none is started again.
+/// A process, a module that starts after it, a readiness check, a migration under a lock, and a heartbeat; none is restarted.
 fn whole() -> Plan {
     let full = full();
     let main = full.main.clone().map(|main| ProcessPlan { drain_delay: Duration::ZERO, ..main });
@@ -33,8 +34,8 @@ fn whole() -> Plan {
     Plan { checks: vec![check], main, migration, modules: vec![module], ..full }
 }
 
-/// The same without the module: everything that can is tried again, it drains, a failed start is held, and a check that goes down
-/// restarts the process.
+/// The same without the module: everything that can be is retried, it drains, a failed start is held, and a check that goes down restarts
+/// the process.
 fn again() -> Plan {
     let (full, whole) = (full(), whole());
     let restart = RestartPlan { policy: RestartPolicy::OnFailure, limit: 1, ..RestartPlan::default() };
@@ -44,7 +45,7 @@ fn again() -> Plan {
     Plan { checks, main, migration, modules: Vec::new(), hold: true, ..whole }
 }
 
-/// The same without migration and heartbeat: the module is started again, too.
+/// The same without migration and heartbeat: the module is restarted, too.
 fn beside() -> Plan {
     let whole = whole();
     let main = whole.main.clone().map(|main| ProcessPlan { started: None, ..main });
@@ -52,7 +53,7 @@ fn beside() -> Plan {
     Plan { main, migration: None, heartbeat: None, modules: vec![module], ..whole }
 }
 
-/// A migration under a lock behind a module that comes before everything.
+/// A migration under a lock after a module that starts before everything.
 fn behind_proxy() -> Plan {
     let whole = whole();
     let module = ModulePlan { start: ModuleStart::First, after: Vec::new(), ..whole.modules[0].clone() };
@@ -60,18 +61,18 @@ fn behind_proxy() -> Plan {
     Plan { checks: Vec::new(), main, heartbeat: None, modules: vec![module], ..whole }
 }
 
-/// The process comes after a module that starts with it.
+/// The process starts after a module that starts with it.
 fn after_module() -> Plan {
     let beside = beside();
     let module = ModulePlan { after: Vec::new(), ..beside.modules[0].clone() };
     Plan { checks: Vec::new(), after: vec![ONE], modules: vec![module], ..beside }
 }
 
-/// A process that is started again, a migration, and steps around it: one whose files are looked at first, one under the lock that is
-/// tried again, and one beside the process.
+/// A process that is restarted, a migration, and steps around it: one whose files are examined first, one under the lock that is retried,
+/// and one beside the process.
 fn stepped() -> Plan {
     let again = again();
-    let command = || StepAction::Commands(vec![process()]);
+    let command = || StepAction::Commands(vec![process().into()]);
     let first = StepPlan { condition: ConditionPlan::Any(Vec::new()), ..StepPlan::new("first", StepAt::First, command()) };
     let check = Some(Box::new(process()));
     let locked = StepPlan { locked: true, retries: 1, check, ..StepPlan::new("locked", StepAt::Migrated, command()) };
@@ -81,14 +82,14 @@ fn stepped() -> Plan {
     Plan { checks: Vec::new(), heartbeat: None, main, migration, steps: vec![first, locked, beside], hold: false, ..again }
 }
 
-/// What a process does.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Life {
-    /// The news of its start come next.
+    /// The event of its start comes next.
     Requested,
     Forked,
     Executes,
-    /// It was sent KILL.
+    /// It got KILL.
     Dying,
 }
 
@@ -101,9 +102,9 @@ enum Keeper {
     Releasing,
 }
 
-/// The run, and what is around it.
+/// The run and its surroundings.
 #[derive(Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is somebody else's")]
+#[allow(clippy::struct_excessive_bools, reason = "each belongs to another part")]
 struct World {
     run: Run,
     timers: BTreeSet<Timer>,
@@ -112,12 +113,12 @@ struct World {
     keeper: Keeper,
     doubted: bool,
     withdraws: bool,
-    /// The step that is prepared away from the loop.
-    prepares: Option<usize>,
-    /// Whether the permission to restart is asked for.
+    /// The step that is prepared on another thread.
+    prepares: Option<Inquiry>,
+    /// Whether the permission to restart was requested.
     asks: bool,
     survivors: bool,
-    /// Whether the checks are asked.
+    /// Whether the checks are probed.
     checks_begun: bool,
     exit: Option<u8>,
 }
@@ -141,7 +142,7 @@ impl World {
         }
     }
 
-    /// All that decides what may follow, without moments and counts that only grow.
+    /// Everything that decides what may follow, without times and counts that only grow.
     fn key(&self) -> u64 {
         let (run, snapshot) = (&self.run.lifecycle, self.run.lifecycle.snapshot());
         let mut text = String::new();
@@ -162,7 +163,7 @@ impl World {
         let healing = |child: &crate::state::snapshot::Child| child.healing.as_ref().map(|healing| healing.stage);
         let healing: Vec<_> = snapshot.modules.iter().map(|module| &module.child).chain([&snapshot.child]).map(healing).collect();
         let _ = write!(text, "{healing:?} {}", run.leased.is_some());
-        let ending = run.ending().map(|ending| (ending.code, ending.as_asked));
+        let ending = run.ending().map(|ending| (ending.code, ending.as_requested));
         let _ = write!(text, "{:?} {:?} {steps:?} {checks:?} {modules:?} {migration:?} {ending:?}", snapshot.phase, run.start);
         let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);
         let _ = write!(text, "{:?} {:?} {:?}", run.stepping, self.prepares, snapshot.step.as_ref().map(|step| step.doing));
@@ -221,7 +222,7 @@ impl World {
             Keeper::Idle => {}
         }
         if let Some(id) = self.prepares {
-            let news = [PreparedStep::Skipped, PreparedStep::Commands(vec![process()]), PreparedStep::Failed(1, String::new())];
+            let news = [PreparedStep::Skipped, PreparedStep::Commands(vec![process().into()]), PreparedStep::Failed(1, String::new())];
             events.extend(news.map(|news| Event::Prepared(id, news)));
         }
         if self.asks {
@@ -240,7 +241,7 @@ impl World {
         events
     }
 
-    /// Applies one event and what it brings at once, and checks every law.
+    /// Applies one event and its immediate effects, and checks every law.
     fn apply(&mut self, event: Event, seen: &mut BTreeSet<Transition>) {
         let shown = format!("{event:?}");
         match &event {
@@ -264,7 +265,7 @@ impl World {
             _ => {}
         }
         let before = (self.run.lifecycle.ending().cloned(), self.run.lifecycle.shutdown, self.run.lifecycle.announced);
-        // One that does not come up is stopped whatever else goes on.
+        // A module that does not come up is stopped whatever else happens.
         let takes_too_long = matches!(event, Event::Elapsed(Timer::Process(_, ProcessTimer::Limit)));
         let of_main = if let Event::Exited(ProcessId::Main, ended) = &event { Some(ended.exit_code()) } else { None };
         let effects = self.run.lifecycle.apply(self.run.now, event);
@@ -294,7 +295,7 @@ impl World {
                 Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
                 Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Requested,
                 Effect::Prepare(id) => {
-                    assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: step {id} is begun in the shutdown");
+                    assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: {id:?} is begun in the shutdown");
                     self.prepares = Some(id);
                 }
                 Effect::CancelPreparation => self.prepares = None,
@@ -348,7 +349,7 @@ const fn kind(machine: Machine) -> Machine {
     if let Machine::Process(_) = machine { Machine::Process(ProcessId::Main) } else { machine }
 }
 
-/// Walks every state of a run of this plan; how many there are, and from how many of them no path leads to an exit.
+/// Walks every state of a run of this plan; returns their number, and from how many of them no path leads to an exit.
 fn walk(plan: Plan, transitions: &mut BTreeSet<Transition>) -> (usize, usize) {
     let first = World::new(plan);
     let mut known = HashMap::from([(first.key(), 0_usize)]);

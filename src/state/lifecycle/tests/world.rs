@@ -1,4 +1,4 @@
-//! A world around the reducer: processes, a lock and timers that do what the effects ask for, and no more.
+//! A world around the reducer: processes, a lock and timers that perform the effects, and nothing else.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::plan::process::{RestartPlan, RestartPolicy};
 use crate::state::event::Readiness;
 use crate::state::snapshot::{Level, Look, StageState, Status};
 
-/// How processes take being asked to end.
+/// How processes react to stop signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manners {
     /// They end at any signal that would end a process.
@@ -20,19 +20,19 @@ pub(super) enum Manners {
     Stuck,
 }
 
-/// What a run of the property test has to its name.
+/// What a run of the property test has.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub(super) struct Setting {
     pub(super) manners: Manners,
-    /// Whether Redis and the database say that they did what they were told.
+    /// Whether Redis and the database confirm requests.
     pub(super) services_answer: bool,
     pub(super) migrates: bool,
     pub(super) has_main: bool,
     pub(super) has_started: bool,
     pub(super) restarts: bool,
     pub(super) drains: bool,
-    /// Whether programs' files do not answer, or late.
+    /// Whether the file system of programs does not respond, or late.
     pub(super) hangs: bool,
 }
 
@@ -54,27 +54,27 @@ impl Setting {
     }
 }
 
-/// Something the outside may do.
+/// An event from outside.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Happening {
-    /// A check is run.
+    /// A check runs.
     Probe(usize, bool),
-    /// The startup check is run.
+    /// The startup check runs.
     Startup(bool),
     /// A signal arrives.
     Signal(i32),
-    /// The timer that is due next runs out.
+    /// The timer that is due next expires.
     Timer,
     /// Something that the run is waiting for happens: a lock, a withdrawal, a death.
     Answer(u8),
     /// A process ends by itself.
     Ends(u8),
-    /// Nobody here could run for so many seconds.
+    /// No process here could run for so many seconds.
     Away(u64),
 }
 
 /// The run and everything around it.
-#[allow(clippy::struct_excessive_bools, reason = "each is somebody else's")]
+#[allow(clippy::struct_excessive_bools, reason = "each belongs to another part")]
 pub(super) struct World {
     run: Run,
     setting: Setting,
@@ -87,12 +87,12 @@ pub(super) struct World {
     releasing: bool,
     /// Whether the lock is to be confirmed.
     doubted: bool,
-    /// Whether somebody is left of the migration's group, and whether its end is awaited.
+    /// Whether a process is left of the migration's group, and whether its end is awaited.
     group: bool,
     group_awaited: bool,
     withdrawing: bool,
     spawns_fail: bool,
-    /// Who does not execute its program yet.
+    /// Processes that do not execute their program yet.
     hanging: Option<ProcessId>,
     pub(super) exit: Option<u8>,
 }
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// The file of its program answers; a program that cannot be executed has ended with that.
+    /// The file system of its program responds; a program that cannot be executed ends.
     fn executes(&mut self, id: ProcessId) {
         self.hanging = None;
         if self.spawns_fail {
@@ -186,7 +186,7 @@ impl World {
         assert!(!snapshot.started || started, "{shown}");
     }
 
-    /// Does what the run asks for; returns what it wants spawned.
+    /// Performs the effects; returns what has to be spawned.
     fn perform(&mut self, effect: Effect, shown: &str) -> Option<ProcessId> {
         let snapshot = self.run.lifecycle.snapshot();
         match effect {
@@ -243,7 +243,7 @@ impl World {
             }
             Effect::Exit(code) => {
                 let left = self.main || self.migration || self.survivors;
-                assert!(!left || self.setting.manners == Manners::Stuck, "{shown} leaves somebody behind");
+                assert!(!left || self.setting.manners == Manners::Stuck, "{shown} leaves a process behind");
                 let ending = self.run.lifecycle.ending().map(|ending| ending.code);
                 assert_eq!(ending, Some(code), "{shown}");
                 self.exit = Some(code);
@@ -279,13 +279,13 @@ impl World {
         self.dying.retain(|other| *other != id);
         *self.alive(id) = false;
         if self.hanging.take_if(|hanging| *hanging == id).is_some() {
-            // What was killed before it executed its program is told as any other that was.
+            // One that was killed before it executed its program is reported like any other.
             self.apply(Event::Spawned(id, PID));
         }
         self.apply(Event::Exited(id, ended));
     }
 
-    /// Takes one step, if it can be taken now.
+    /// Takes one step, if that is possible now.
     pub(super) fn step(&mut self, step: Happening) {
         match step {
             Happening::Probe(id, passes) => self.apply(Event::Probed(id, if passes { passed() } else { refused() })),
@@ -298,7 +298,7 @@ impl World {
                 self.run.now = self.run.now.after(lost);
                 self.apply(Event::Away(lost));
             }
-            // Whoever is dying is gone before the next timer runs out.
+            // Dying processes have ended before the next timer expires.
             Happening::Timer if !self.dying.is_empty() => {
                 self.answer(0);
             }
@@ -320,7 +320,7 @@ impl World {
         }
     }
 
-    /// Lets the next timer run out; whether there was one.
+    /// Lets the next timer expire; whether there was one.
     fn fire(&mut self) -> bool {
         let Some((timer, at)) =
             self.timers.iter().map(|(timer, at)| (*timer, *at)).min_by_key(|(timer, at)| (at.mono, format!("{timer:?}")))
@@ -334,7 +334,7 @@ impl World {
         true
     }
 
-    /// Lets something happen that the run waits for; whether there was anything.
+    /// Lets one thing happen that the run waits for; whether there was one.
     fn answer(&mut self, which: u8) -> bool {
         if let Some(id) = self.hanging.filter(|_| which % 2 == 1) {
             self.executes(id);
@@ -374,7 +374,7 @@ impl World {
         true
     }
 
-    /// Lets everything that is on its way happen, and every timer run out, until nothing is left to happen.
+    /// Lets all pending events happen and all timers expire, until nothing is left to happen.
     pub(super) fn settle(&mut self) {
         for _ in 0..200 {
             if self.exit.is_some() || !(self.answer(2) || self.fire()) {

@@ -1,4 +1,4 @@
-//! What the log says of a migration is so: each step when it begins, and each with its own time.
+//! The log of a migration is accurate: each step when it begins, and each with its own time.
 
 use super::{TABLE, replica};
 use crate::support::{Portcullis, Postgres, secs};
@@ -10,7 +10,7 @@ fn seconds(log: &str, words: &str) -> f64 {
 }
 
 #[test]
-fn a_check_in_sql_is_told_and_its_time_is_none_of_the_locks() {
+fn a_check_in_sql_is_reported_and_its_time_does_not_count_for_the_lock() {
     let server = Postgres::start();
     server.psql(TABLE);
     server.psql("ALTER TABLE runs OWNER TO app; GRANT ALL ON SEQUENCE runs_id_seq TO app");
@@ -19,22 +19,22 @@ fn a_check_in_sql_is_told_and_its_time_is_none_of_the_locks() {
     let run = replica(&server, "first", &script, check).start();
     run.until_status("/readyz", 200, secs(60));
     // The log is written by a thread of its own.
-    run.until_stderr("ready: traffic may come", secs(20));
+    run.until_stderr("ready: accepting traffic", secs(20));
     let log = run.said().1;
     let steps = [
         "checking whether there is anything to migrate",
-        "asking for the migration lock",
-        "the migration lock is ours after ",
+        "requesting the migration lock",
+        "got the migration lock after ",
         "running the migration",
     ];
     let places: Vec<_> = steps.iter().map(|step| log.find(step).unwrap_or_else(|| panic!("no `{step}` in {log}"))).collect();
     assert!(places.is_sorted(), "{log}");
-    // It is asked three times: before the lock, once it is ours, and once it is safe to work under.
+    // It is run three times: before the lock, once the lock is ours, and once it is safe to work under it.
     assert!(seconds(&log, steps[2]) < 0.7, "{log}");
 }
 
 #[test]
-fn each_step_of_a_migration_is_told_with_its_own_time() {
+fn each_step_of_a_migration_is_reported_with_its_own_time() {
     let server = Postgres::start();
     server.psql(TABLE);
     server.psql("ALTER TABLE runs OWNER TO app; GRANT ALL ON SEQUENCE runs_id_seq TO app");
@@ -45,15 +45,15 @@ fn each_step_of_a_migration_is_told_with_its_own_time() {
     let more = format!("check = [\"{0}\"]\nverify = [\"{0}\"]", path.display());
     let first = replica(&server, "first", &script, &more).start();
     first.until_status("/readyz", 200, secs(60));
-    first.until_stderr("ready: traffic may come", secs(20));
+    first.until_stderr("ready: accepting traffic", secs(20));
     let log = first.said().1;
     let steps = [
         "checking whether there is anything to migrate",
-        "asking for the migration lock",
-        "the migration lock is ours after ",
+        "requesting the migration lock",
+        "got the migration lock after ",
         "running the migration",
-        "the migration ended well after ",
-        "the migration is over after ",
+        "the migration succeeded after ",
+        "the migration is done after ",
     ];
     let places: Vec<_> = steps.iter().map(|step| log.find(step).unwrap_or_else(|| panic!("no `{step}` in {log}"))).collect();
     assert!(places.is_sorted(), "{log}");
@@ -63,8 +63,8 @@ fn each_step_of_a_migration_is_told_with_its_own_time() {
     // The next one finds nothing to do, and says nothing of a migration that ran.
     let second = replica(&server, "second", &script, &more).start();
     second.until_status("/readyz", 200, secs(60));
-    second.until_stderr("ready: traffic may come", secs(20));
+    second.until_stderr("ready: accepting traffic", secs(20));
     let log = second.said().1;
     assert!(log.contains("checking whether there is anything to migrate"), "{log}");
-    assert!(log.contains("the schema is as it should be, so the migration is left out") && !log.contains("over after"), "{log}");
+    assert!(log.contains("the schema is up to date, so the migration is skipped") && !log.contains("done after"), "{log}");
 }
