@@ -93,10 +93,10 @@ fn a_module_is_known_by_its_output_and_others_wait_for_it() {
     );
     let run = run.config(&config).start();
     run.until_stdout("begun", secs(20));
-    wait::never("it is up", Duration::from_millis(200), || run.said().0.contains("next"));
+    wait::never("it is up", Duration::from_millis(200), || run.streams().0.contains("next"));
     std::fs::write(run.dir().join("go"), "").unwrap();
     run.until_stdout("next", secs(20));
-    assert!(run.said().1.contains("proxy is up\n"), "{}", run.said().1);
+    assert!(run.streams().1.contains("proxy is up\n"), "{}", run.streams().1);
 }
 
 #[test]

@@ -86,6 +86,6 @@ fn a_peer_that_only_appears_as_our_user_cannot_send_control_requests() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert_eq!(other.status.code(), Some(77), "{said}{}", run.said().1);
+    assert_eq!(other.status.code(), Some(77), "{said}{}", run.streams().1);
     assert!(!run.get_over_socket("/status?verbose").body.contains(&dir.display().to_string()));
 }

@@ -429,7 +429,7 @@ fn keys_tokens_and_foreign_words_are_shown_to_no_one_and_details_only_to_authori
     let mut all: Vec<String> = paths.iter().flat_map(|path| [run.get(path).body, run.get_over_socket(path).body]).collect();
     run.signal(15);
     run.wait_exit(secs(20));
-    let (stdout, stderr) = run.said();
+    let (stdout, stderr) = run.streams();
     all.extend([reported, stdout, stderr]);
     for secret in [
         "app-chat-key-1",

@@ -14,7 +14,7 @@ fn the_command_runs_in_place_with_clean_signals() {
         .start();
     run.until_stdout("ready", secs(20));
     run.until_stderr(&format!("portcullis: {target} is ready after "), secs(20));
-    let (stdout, _) = run.said();
+    let (stdout, _) = run.streams();
     assert!(stdout.contains(&format!("pid {}\n", run.pid())), "{stdout}");
     assert_eq!(stdout.matches("0000000000000000").count(), 2, "{stdout}");
     run.wait_exit(secs(20));
