@@ -62,9 +62,9 @@ pub fn page(document: &Value) -> String {
         out.push_str("| key | takes | default | what it does |\n|---|---|---|---|\n");
         for (key, value) in schema["properties"].as_object().into_iter().flatten() {
             below.extend(sections(document, &path, key, value));
-            let told = description(document, value);
+            let words = description(document, value);
             let value = resolved(document, value);
-            let _ = writeln!(out, "| `{key}` | {} | {} | {} |", takes(document, value, 4), default(value), cell(&told));
+            let _ = writeln!(out, "| `{key}` | {} | {} | {} |", takes(document, value, 4), default(value), cell(&words));
         }
         open.extend(below.into_iter().rev());
     }
@@ -107,14 +107,14 @@ fn takes(document: &Value, value: &Value, depth: u8) -> String {
         return "table".to_owned();
     }
     if let Some(choices) = value["anyOf"].as_array() {
-        let mut told: Vec<String> = Vec::new();
+        let mut words: Vec<String> = Vec::new();
         for choice in choices.iter().filter(|choice| !is_variable(choice)) {
             let text = takes(document, choice, depth - 1);
-            if !text.is_empty() && !told.contains(&text) {
-                told.push(text);
+            if !text.is_empty() && !words.contains(&text) {
+                words.push(text);
             }
         }
-        return told.join(" or ");
+        return words.join(" or ");
     }
     let words = value["enum"].as_array().cloned().unwrap_or_default();
     let words = words.iter().chain(value["oneOf"].as_array().into_iter().flatten().map(|word| &word["const"]));

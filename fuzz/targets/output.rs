@@ -16,16 +16,16 @@ fuzz_target!(|data: &[u8]| {
     assert!(out.is_empty() || out.ends_with(b"\n"));
     for (child, name) in NAMES.iter().enumerate() {
         let label = format!("{name} | ").into_bytes();
-        let mut said: Vec<u8> = pieces.iter().filter(|(whose, _)| *whose == child).flat_map(|(_, bytes)| bytes.to_vec()).collect();
-        if said.last().is_some_and(|last| *last != b'\n') {
-            said.push(b'\n');
+        let mut expected: Vec<u8> = pieces.iter().filter(|(whose, _)| *whose == child).flat_map(|(_, bytes)| bytes.to_vec()).collect();
+        if expected.last().is_some_and(|last| *last != b'\n') {
+            expected.push(b'\n');
         }
         // A line that is longer than is held back may be broken in two by another child's, which ends it.
         if pieces.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > 60 * 1024 {
             continue;
         }
-        let heard: Vec<u8> =
+        let relayed: Vec<u8> =
             out.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(&label[..])).flat_map(<[u8]>::to_vec).collect();
-        assert_eq!(String::from_utf8_lossy(&heard), String::from_utf8_lossy(&said), "{name}");
+        assert_eq!(String::from_utf8_lossy(&relayed), String::from_utf8_lossy(&expected), "{name}");
     }
 });

@@ -73,7 +73,7 @@ fuzz_target!(|data: &[u8]| {
     let number = usize::from(*first) % URLS.len();
     let (shown, took) = runtime.block_on(async {
         let began = Instant::now();
-        let asked = async {
+        let probed = async {
             // The last one is not probed: its registry is listed.
             if number + 1 == URLS.len() && let Target::Redis(target) = &targets[number] {
                 return format!("{:?}", read_registry(target).await);
@@ -83,7 +83,7 @@ fuzz_target!(|data: &[u8]| {
             probe.close().await;
             format!("{answers:?}")
         };
-        let shown = tokio::select! { shown = asked => shown, () = peer(listener, script) => unreachable!("a peer has no end") };
+        let shown = tokio::select! { shown = probed => shown, () = peer(listener, script) => unreachable!("a peer has no end") };
         (shown, began.elapsed())
     });
     assert!(took < Duration::from_secs(3), "{took:?} for {}", URLS[number]);
@@ -91,14 +91,14 @@ fuzz_target!(|data: &[u8]| {
 });
 
 async fn read_registry(target: &portcullis::plan::target::RedisTarget) -> Result<usize, portcullis::outcome::Failure> {
-    let asked = timeout(2 * WITHIN, async {
+    let probed = timeout(2 * WITHIN, async {
         let mut session = Session::open(target, WITHIN).await?;
         let mut reader = HeartbeatReader::new("api_service_status");
         reader.count(&mut session).await?;
         let listed = reader.list(&mut session).await?;
         Ok(listed.len())
     });
-    asked.await.unwrap_or(Ok(0))
+    probed.await.unwrap_or(Ok(0))
 }
 
 /// Says its turns to whoever connects, one after the other; once all are said it closes.

@@ -18,12 +18,12 @@ static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     if let Some(found) = listed(data) {
         assert!(found.iter().all(|instance| instance.id.len() <= 3 * 255));
-        assert!(serde_json::to_string(&found.iter().map(|instance| &instance.said).collect::<Vec<_>>()).is_ok());
+        assert!(serde_json::to_string(&found.iter().map(|instance| &instance.payload).collect::<Vec<_>>()).is_ok());
     }
     let (mut lifecycle, now) = running(&PLAN);
-    let Some(told) = instances(data, now) else { return };
-    assert!(told.listed.len() <= 100);
-    lifecycle.apply(now, Event::Counted(Arc::new(told)));
+    let Some(instances_read) = instances(data, now) else { return };
+    assert!(instances_read.listed.len() <= 100);
+    lifecycle.apply(now, Event::Counted(Arc::new(instances_read)));
     for later in [0, 1, 86_400] {
         render_all(lifecycle.snapshot(), Look::fresh(now.after(Duration::from_secs(later))));
     }

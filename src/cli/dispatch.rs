@@ -45,8 +45,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         },
         // Without a host after it, `-h` means help, as everywhere else.
         "wait" if arguments.peek().is_some_and(|first| first == "-h") => {
-            let said: Vec<OsString> = arguments.collect();
-            return if said.len() == 1 { print_to_person(&help(of, &[])) } else { answered(of, said) };
+            let words: Vec<OsString> = arguments.collect();
+            return if words.len() == 1 { print_to_person(&help(of, &[])) } else { answered(of, words) };
         }
         _ => {}
     }
@@ -54,11 +54,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn answered(of: &'static Subcommand, arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let answer = read(of, arguments).and_then(|said| {
-        if said.has(HELP.long) {
+    let answer = read(of, arguments).and_then(|parsed| {
+        if parsed.has(HELP.long) {
             return Ok(print_to_person(&help(of, if of.name.is_empty() { &SUBCOMMANDS } else { &[] })));
         }
-        answer(of.name, said)
+        answer(of.name, parsed)
     });
     answer.unwrap_or_else(|problem| {
         sys::unblock_every_signal();
@@ -87,11 +87,11 @@ fn print_to_person(text: &str) -> u8 {
     print(text)
 }
 
-fn answer(name: &str, said: ParsedArguments) -> Result<u8, Wrong> {
+fn answer(name: &str, parsed: ParsedArguments) -> Result<u8, Wrong> {
     match name {
-        "" | "run" => return Ok(command::run::run(&options::run(said)?, &Environment::of_process(), Subsystems::default())),
-        "wait" => return Ok(command::wait::run(&wait::request(said)?, &Environment::of_process())),
-        "healthcheck" => return Ok(command::healthcheck::main(&options::healthcheck(&said)?)),
+        "" | "run" => return Ok(command::run::run(&options::run(parsed)?, &Environment::of_process(), Subsystems::default())),
+        "wait" => return Ok(command::wait::run(&wait::request(parsed)?, &Environment::of_process())),
+        "healthcheck" => return Ok(command::healthcheck::main(&options::healthcheck(&parsed)?)),
         _ => {}
     }
     // Nothing is supervised from here on, so ctrl-C has to end us.
@@ -99,18 +99,18 @@ fn answer(name: &str, said: ParsedArguments) -> Result<u8, Wrong> {
     let environment = &Environment::of_process();
     Ok(match name {
         "plan" => {
-            let json = said.has("json");
-            plan(&options::run(said)?, environment, json)
+            let json = parsed.has("json");
+            plan(&options::run(parsed)?, environment, json)
         }
-        "ready" => command::ready::run(&options::ready(said)?, environment),
-        "status" => command::status::run(&options::status(&said)?, environment),
-        "start" => command::order::run(&options::module("start", &said)?, environment),
-        "stop" => command::order::run(&options::module("stop", &said)?, environment),
-        "restart" => command::order::run(&options::module("restart", &said)?, environment),
-        "reload" => command::order::run(&options::order(ClientOrder::Reload, &said)?, environment),
-        "preset" => preset(said.words.first().map(|name| name.to_string_lossy()).as_deref()),
+        "ready" => command::ready::run(&options::ready(parsed)?, environment),
+        "status" => command::status::run(&options::status(&parsed)?, environment),
+        "start" => command::order::run(&options::module("start", &parsed)?, environment),
+        "stop" => command::order::run(&options::module("stop", &parsed)?, environment),
+        "restart" => command::order::run(&options::module("restart", &parsed)?, environment),
+        "reload" => command::order::run(&options::order(ClientOrder::Reload, &parsed)?, environment),
+        "preset" => preset(parsed.words.first().map(|name| name.to_string_lossy()).as_deref()),
         // There is no later one.
-        _ => schema(said.has("openapi")),
+        _ => schema(parsed.has("openapi")),
     })
 }
 

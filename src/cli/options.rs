@@ -13,73 +13,73 @@ use crate::plan::resolve::RunOptions;
 use crate::state::snapshot::Level;
 
 /// The input of `run` and `plan`.
-pub(super) fn run(said: ParsedArguments) -> Result<RunOptions, Wrong> {
-    said.needs("wait", "exec")?;
-    said.apart("wait", "bare")?;
+pub(super) fn run(parsed: ParsedArguments) -> Result<RunOptions, Wrong> {
+    parsed.needs("wait", "exec")?;
+    parsed.apart("wait", "bare")?;
     let mut overrides = Vec::new();
     let mut put = |key: &str, flag: &str, value: Option<String>| {
         overrides.extend(value.map(|value| Override { key: key.to_owned(), value, flag: flag.to_owned() }));
     };
-    put("process.stop_signal", "--stop-signal", said.text("stop-signal")?);
-    put("process.stop_timeout", "--stop-timeout", said.text("stop-timeout")?);
-    put("process.drain_delay", "--drain-delay", said.text("drain-delay")?);
-    put("process.signal_scope", "--signal-scope", said.text("signal-scope")?);
-    put("process.parent_death_signal", "--parent-death-signal", said.text("parent-death-signal")?);
-    put("process.ignore_signals", "--ignore-signal", list(&said.texts("ignore-signal")?));
-    put("process.success_codes", "--success-code", list(&said.texts("success-code")?));
-    put("process.rewrite", "--rewrite", table(&said.texts("rewrite")?)?);
+    put("process.stop_signal", "--stop-signal", parsed.text("stop-signal")?);
+    put("process.stop_timeout", "--stop-timeout", parsed.text("stop-timeout")?);
+    put("process.drain_delay", "--drain-delay", parsed.text("drain-delay")?);
+    put("process.signal_scope", "--signal-scope", parsed.text("signal-scope")?);
+    put("process.parent_death_signal", "--parent-death-signal", parsed.text("parent-death-signal")?);
+    put("process.ignore_signals", "--ignore-signal", list(&parsed.texts("ignore-signal")?));
+    put("process.success_codes", "--success-code", list(&parsed.texts("success-code")?));
+    put("process.rewrite", "--rewrite", table(&parsed.texts("rewrite")?)?);
     Ok(RunOptions {
-        file: said.path("config"),
-        preset: said.text("preset")?,
-        mode: said.text("mode")?,
-        exec: said.has("exec"),
-        wait: said.has("wait"),
-        bare: said.has("bare"),
-        arguments: said.into_words()?,
+        file: parsed.path("config"),
+        preset: parsed.text("preset")?,
+        mode: parsed.text("mode")?,
+        exec: parsed.has("exec"),
+        wait: parsed.has("wait"),
+        bare: parsed.has("bare"),
+        arguments: parsed.into_words()?,
         overrides,
     })
 }
 
 /// The input of `status`.
-pub(super) fn status(said: &ParsedArguments) -> Result<command::status::Options, Wrong> {
+pub(super) fn status(parsed: &ParsedArguments) -> Result<command::status::Options, Wrong> {
     Ok(command::status::Options {
-        json: said.has("json"),
-        watch: said.has("watch"),
-        socket: said.text("socket")?,
-        listen: said.text("listen")?,
-        config: said.path("config"),
+        json: parsed.has("json"),
+        watch: parsed.has("watch"),
+        socket: parsed.text("socket")?,
+        listen: parsed.text("listen")?,
+        config: parsed.path("config"),
     })
 }
 
 /// A control request for the module that the words name.
-pub(super) fn module(verb: &'static str, said: &ParsedArguments) -> Result<command::order::Options, Wrong> {
-    let name = said.words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-    order(ClientOrder::Module { verb, name }, said)
+pub(super) fn module(verb: &'static str, parsed: &ParsedArguments) -> Result<command::order::Options, Wrong> {
+    let name = parsed.words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    order(ClientOrder::Module { verb, name }, parsed)
 }
 
 /// Any control request.
-pub(super) fn order(order: ClientOrder, said: &ParsedArguments) -> Result<command::order::Options, Wrong> {
-    let timeout = said.read("timeout", humantime::parse_duration)?.unwrap_or(Duration::from_secs(60));
-    Ok(command::order::Options { order, timeout, socket: said.text("socket")?, config: said.path("config") })
+pub(super) fn order(order: ClientOrder, parsed: &ParsedArguments) -> Result<command::order::Options, Wrong> {
+    let timeout = parsed.read("timeout", humantime::parse_duration)?.unwrap_or(Duration::from_secs(60));
+    Ok(command::order::Options { order, timeout, socket: parsed.text("socket")?, config: parsed.path("config") })
 }
 
 /// The input of `ready`.
-pub(super) fn ready(said: ParsedArguments) -> Result<command::ready::Options, Wrong> {
-    said.apart("watch", "stable")?;
+pub(super) fn ready(parsed: ParsedArguments) -> Result<command::ready::Options, Wrong> {
+    parsed.apart("watch", "stable")?;
     let min = |text: &str| text.parse().ok().filter(|min| *min > 0).ok_or("expected a whole number of at least 1");
     Ok(command::ready::Options {
-        min: said.read("min", min)?.unwrap_or(1),
-        watch: said.has("watch"),
-        stable: said.read("stable", humantime::parse_duration)?.unwrap_or_default(),
-        json: said.has("json"),
-        url: said.text("url")?,
-        config: said.path("config"),
-        service: said.into_words()?.into_iter().next().unwrap_or_default(),
+        min: parsed.read("min", min)?.unwrap_or(1),
+        watch: parsed.has("watch"),
+        stable: parsed.read("stable", humantime::parse_duration)?.unwrap_or_default(),
+        json: parsed.has("json"),
+        url: parsed.text("url")?,
+        config: parsed.path("config"),
+        service: parsed.into_words()?.into_iter().next().unwrap_or_default(),
     })
 }
 
 /// The input of `healthcheck`.
-pub(super) fn healthcheck(said: &ParsedArguments) -> Result<command::healthcheck::Options, Wrong> {
+pub(super) fn healthcheck(parsed: &ParsedArguments) -> Result<command::healthcheck::Options, Wrong> {
     let level = |text: &str| match text {
         "live" => Ok(Level::Live),
         "ready" => Ok(Level::Ready),
@@ -90,12 +90,12 @@ pub(super) fn healthcheck(said: &ParsedArguments) -> Result<command::healthcheck
         let timeout = humantime::parse_duration(text).ok().filter(|timeout| !timeout.is_zero());
         timeout.ok_or("expected a duration such as 500ms or 3s")
     };
-    let listen = if said.has("listen") { said.text("listen")? } else { said.text("address")? };
+    let listen = if parsed.has("listen") { parsed.text("listen")? } else { parsed.text("address")? };
     Ok(command::healthcheck::Options {
-        level: said.read("level", level)?.unwrap_or(Level::Deep),
-        timeout: said.read("timeout", timeout)?.unwrap_or(command::healthcheck::DEFAULT_TIMEOUT),
-        place: ServerLocation { listen, socket: said.text("socket")? },
-        file: said.path("config"),
+        level: parsed.read("level", level)?.unwrap_or(Level::Deep),
+        timeout: parsed.read("timeout", timeout)?.unwrap_or(command::healthcheck::DEFAULT_TIMEOUT),
+        place: ServerLocation { listen, socket: parsed.text("socket")? },
+        file: parsed.path("config"),
     })
 }
 

@@ -22,13 +22,13 @@ pub(super) struct ParsedArguments {
 /// # Errors
 /// An unknown option, one without its value, a repeated one; missing or superfluous words.
 pub(super) fn read(of: &'static Subcommand, arguments: impl IntoIterator<Item = OsString>) -> Result<ParsedArguments, Wrong> {
-    let mut said = ParsedArguments::default();
+    let mut parsed = ParsedArguments::default();
     let mut arguments = arguments.into_iter();
     let takes = |count: Count| of.words.iter().any(|word| word.count == count);
     while let Some(argument) = arguments.next() {
         match argument.as_bytes() {
             b"--" => {
-                let rest = if takes(Count::Behind) { &mut said.behind } else { &mut said.words };
+                let rest = if takes(Count::Behind) { &mut parsed.behind } else { &mut parsed.words };
                 rest.extend(arguments);
                 break;
             }
@@ -36,7 +36,7 @@ pub(super) fn read(of: &'static Subcommand, arguments: impl IntoIterator<Item = 
                 let end = name.iter().position(|byte| *byte == b'=').unwrap_or(name.len());
                 let (name, attached) = name.split_at(end);
                 let option = of.long(name).ok_or_else(|| of.unknown(argument.as_bytes()))?;
-                said.take(option, attached.strip_prefix(b"="), &mut arguments)?;
+                parsed.take(option, attached.strip_prefix(b"="), &mut arguments)?;
             }
             [b'-', letters @ ..] if !letters.is_empty() => {
                 let mut letters = letters;
@@ -44,22 +44,22 @@ pub(super) fn read(of: &'static Subcommand, arguments: impl IntoIterator<Item = 
                     let option = of.short(*letter).ok_or_else(|| of.unknown(argument.as_bytes()))?;
                     let attached =
                         Some(behind.strip_prefix(b"=").unwrap_or(behind)).filter(|_| option.value.is_some() && !behind.is_empty());
-                    said.take(option, attached, &mut arguments)?;
+                    parsed.take(option, attached, &mut arguments)?;
                     letters = if option.value.is_some() { b"" } else { behind };
                 }
             }
             _ if takes(Count::Rest) => {
-                said.words.push(argument);
-                said.words.extend(arguments);
+                parsed.words.push(argument);
+                parsed.words.extend(arguments);
                 break;
             }
-            _ => said.words.push(argument),
+            _ => parsed.words.push(argument),
         }
     }
-    if !said.has(HELP.long) {
-        said.count(of)?;
+    if !parsed.has(HELP.long) {
+        parsed.count(of)?;
     }
-    Ok(said)
+    Ok(parsed)
 }
 
 impl ParsedArguments {

@@ -16,22 +16,22 @@ use crate::config::layers::Override;
 use crate::plan::resolve::RunOptions;
 use crate::state::snapshot::Level;
 
-fn said(name: &str, words: &[&str]) -> Result<ParsedArguments, Wrong> {
+fn parse(name: &str, words: &[&str]) -> Result<ParsedArguments, Wrong> {
     let of = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name).unwrap();
     read(of, words.iter().map(OsString::from))
 }
 
 fn run(words: &[&str]) -> Result<RunOptions, Wrong> {
-    said("run", words).and_then(options::run)
+    parse("run", words).and_then(options::run)
 }
 
 fn wait(words: &[&str]) -> Result<command::wait::Options, Wrong> {
-    said("wait", words).and_then(wait::request)
+    parse("wait", words).and_then(wait::request)
 }
 
 fn healthcheck(line: &str) -> Result<command::healthcheck::Options, Wrong> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    said("healthcheck", &words).and_then(|said| options::healthcheck(&said))
+    parse("healthcheck", &words).and_then(|parsed| options::healthcheck(&parsed))
 }
 
 #[test]
@@ -124,12 +124,12 @@ fn what_is_wrong_is_one_sentence_with_what_may_be_meant() {
         ("wait", &["db:1", "--stable", "5"], "--stable is `5`: time unit needed, for example 5sec or 5ms"),
         ("wait", &["db:1", "-q", "--json"], "--quiet and --json cannot be combined"),
     ] {
-        let said = said(name, words);
+        let parsed = parse(name, words);
         let wrong = match name {
-            "run" => said.and_then(options::run).map(drop),
-            "ready" => said.and_then(options::ready).map(drop),
-            "wait" => said.and_then(wait::request).map(drop),
-            _ => said.map(drop),
+            "run" => parsed.and_then(options::run).map(drop),
+            "ready" => parsed.and_then(options::ready).map(drop),
+            "wait" => parsed.and_then(wait::request).map(drop),
+            _ => parsed.map(drop),
         };
         assert_eq!(wrong, Err(Wrong(problem.to_owned())), "{name} {words:?}");
     }
@@ -192,7 +192,7 @@ fn the_options_of_healthcheck_are_read_in_every_form_and_the_last_wins() {
 }
 
 #[test]
-fn help_lists_what_can_be_said_and_hides_what_is_kept_for_old_scripts() {
+fn help_lists_what_is_accepted_and_hides_what_is_kept_for_old_scripts() {
     let text = help::help(&WITHOUT, &SUBCOMMANDS);
     for subcommand in &SUBCOMMANDS {
         assert!(text.contains(&format!("\n  {:13}{}\n", subcommand.name, subcommand.about)), "{text}");

@@ -10,36 +10,36 @@ use crate::command::wait::Reporting;
 use crate::plan::resolve::TlsFlags;
 
 /// The input of `wait`.
-pub(super) fn request(mut said: ParsedArguments) -> Result<command::wait::Options, Wrong> {
-    said.needs("host", "port")?;
-    said.needs("port", "host")?;
-    said.apart("quiet", "json")?;
-    if said.words.is_empty() && !said.has("host") {
+pub(super) fn request(mut parsed: ParsedArguments) -> Result<command::wait::Options, Wrong> {
+    parsed.needs("host", "port")?;
+    parsed.needs("port", "host")?;
+    parsed.apart("quiet", "json")?;
+    if parsed.words.is_empty() && !parsed.has("host") {
         return Err(Wrong("TARGET is missing: name at least one, for example db:5432".to_owned()));
     }
     let port = |text: &str| text.parse().ok().filter(|port| *port > 0).ok_or("expected a port from 1 to 65535");
-    let named = said.text("host")?.zip(said.read("port", port)?).map(|(host, port)| port_of(&host, port));
+    let named = parsed.text("host")?.zip(parsed.read("port", port)?).map(|(host, port)| port_of(&host, port));
     let tls = TlsFlags {
-        ca: said.text("ca")?,
-        client_certificate: said.text("client-certificate")?,
-        client_key: said.text("client-key")?,
-        insecure: said.has("insecure"),
+        ca: parsed.text("ca")?,
+        client_certificate: parsed.text("client-certificate")?,
+        client_key: parsed.text("client-key")?,
+        insecure: parsed.has("insecure"),
     };
     Ok(command::wait::Options {
-        timeout: said.read("timeout", limit)?.unwrap_or(Duration::from_secs(60)),
-        try_timeout: said.read("try-timeout", humantime::parse_duration)?.unwrap_or(Duration::from_secs(2)),
-        interval: said.read("interval", humantime::parse_duration)?,
-        stable: said.read("stable", humantime::parse_duration)?.unwrap_or_default(),
-        any: said.has("any"),
-        output: match (said.has("json"), said.has("quiet")) {
+        timeout: parsed.read("timeout", limit)?.unwrap_or(Duration::from_secs(60)),
+        try_timeout: parsed.read("try-timeout", humantime::parse_duration)?.unwrap_or(Duration::from_secs(2)),
+        interval: parsed.read("interval", humantime::parse_duration)?,
+        stable: parsed.read("stable", humantime::parse_duration)?.unwrap_or_default(),
+        any: parsed.has("any"),
+        output: match (parsed.has("json"), parsed.has("quiet")) {
             (true, _) => Reporting::Json,
             (false, true) => Reporting::Nothing,
             (false, false) => Reporting::Text,
         },
-        fail_fast: said.has("fail-fast"),
+        fail_fast: parsed.has("fail-fast"),
         tls,
-        command: std::mem::take(&mut said.behind),
-        targets: named.into_iter().chain(said.into_words()?.into_iter().map(target)).collect(),
+        command: std::mem::take(&mut parsed.behind),
+        targets: named.into_iter().chain(parsed.into_words()?.into_iter().map(target)).collect(),
     })
 }
 

@@ -283,8 +283,9 @@ mod tests {
     /// The variables that a real shell reads from such a file.
     fn sourced(text: &str) -> Option<Vec<String>> {
         let script = "set -fu; HOST='a  b'; eval \"$1\" >/dev/null || exit 9; printf '%s\\0' \"${A-unset}\" \"${B-unset}\"";
-        let said = Command::new("dash").args(["-c", script, "x", text]).env_clear().output().ok().filter(|said| said.status.success())?;
-        Some(String::from_utf8(said.stdout).ok()?.split_terminator('\0').map(str::to_owned).collect())
+        let output =
+            Command::new("dash").args(["-c", script, "x", text]).env_clear().output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.split_terminator('\0').map(str::to_owned).collect())
     }
 
     proptest! {

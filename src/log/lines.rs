@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_dropped_is_told_before_the_next_line_and_as_a_line_of_its_kind() {
+    fn what_was_dropped_is_reported_before_the_next_line_and_as_a_line_of_its_kind() {
         for format in [Format::Text, Format::Json] {
             let queue = Queue::of(format, 2);
             let receiver = locked(&queue.unread).take().unwrap();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_is_kept_where_the_queue_is_full_and_told_with_what_is_lost() {
+    fn the_last_line_is_kept_where_the_queue_is_full_and_reported_with_what_is_lost() {
         let queue = Queue::of(Format::Text, 1);
         let _receiver = locked(&queue.unread).take().unwrap();
         for line in ["first\n", "second\n", "third\n", "last\n"] {

@@ -48,13 +48,13 @@ impl Screen {
     }
 
     /// Writes the text after the previous log lines, and the live lines below it.
-    pub(super) fn show(&mut self, said: &[u8]) {
+    pub(super) fn show(&mut self, text: &[u8]) {
         let mut bytes = Vec::new();
         if self.shown > 0 {
             // Moves the cursor up over what is shown and clears it (ECMA-48: CUU and ED).
             bytes.extend_from_slice(format!("\x1b[{}A\x1b[J", self.shown).as_bytes());
         }
-        bytes.extend_from_slice(said);
+        bytes.extend_from_slice(text);
         for line in &self.lines {
             // A line that wraps could not be erased again.
             bytes.extend(line.chars().take(NARROWEST - 1).collect::<String>().into_bytes());

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_files_are_told_apart() {
+    fn kinds_of_files_are_distinguished() {
         let cases: [(&str, &[u8], FileKind); 5] = [
             ("script", b"#! /bin/bash -e\nexit 3\n", FileKind::Script("/bin/bash".into())),
             ("text", b"exit 3\n", FileKind::Other),

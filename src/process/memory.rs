@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_s_death_is_told_when_it_happens_and_is_nobody_else_s_later() {
+    fn a_worker_s_death_is_reported_when_it_happens_and_is_nobody_else_s_later() {
         let counter = Counter::new("worker");
         let mut memory = counter.memory();
         memory.hinted(at(0));

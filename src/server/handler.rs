@@ -37,7 +37,7 @@ pub(super) async fn answer(
     } else if let Some(refusal) = view::token_in_query(query) {
         unkept(words.path, refusal)
     } else {
-        match shared.told_last(words) {
+        match shared.last_served(words) {
             Some(found) => found,
             None => shared.rendered(words, peer, usage).await,
         }
@@ -62,7 +62,7 @@ impl Shared {
     }
 
     /// The response to the same request, if it may be sent at once.
-    fn told_last(&self, words: Words<'_>) -> Option<Found> {
+    fn last_served(&self, words: Words<'_>) -> Option<Found> {
         let (snapshot, look) = self.published.look();
         let found = self.recent().find(words, &snapshot, look);
         found.filter(|found| words.trusted || !found.long || self.budget.is_paid(look.now))

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_only_so_much_is_kept() {
+    fn whatever_is_requested_only_so_much_is_kept() {
         let ((snapshot, look), mut recent) = (run(), Recent::default());
         for number in 0..100 {
             let query = format!("x={number}");

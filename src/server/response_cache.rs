@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_only_so_much_is_kept() {
+    fn whatever_is_requested_only_so_much_is_kept() {
         let (snapshot, look) = run();
         let mut answers = ResponseCache::default();
         for number in 0..1000 {

@@ -37,7 +37,7 @@ fn config(path: &std::path::Path, tables: &str) -> String {
 fn order(run: &Running, words: &[&str], code: i32, says: &str) -> Output {
     let output = run.beside(words.iter().copied());
     let said = format!("{}{}", output.stdout, output.stderr);
-    assert!(said.contains(says), "{words:?} says, with {:?}:\n{said}\nand portcullis:\n{}", output.exit, run.said().1);
+    assert!(said.contains(says), "{words:?} says, with {:?}:\n{said}\nand portcullis:\n{}", output.exit, run.streams().1);
     output.exits(code)
 }
 

@@ -139,7 +139,7 @@ fn run(cases: &Cases, case: &Case, by: By<'_>, wanted: Option<&Outcome>) -> (Out
         Some(ended(&mut running))
     };
     let files = tree.look(&cases.image.look, &cases.image.random_files);
-    let (stdout, stderr) = running.said();
+    let (stdout, stderr) = running.streams();
     (Outcome { case: case.name.clone(), exit, calls: calls(), files }, format!("{stdout}{stderr}"))
 }
 

@@ -147,7 +147,7 @@ fn a_key_is_kept_once_nothing_refuses_the_start() {
 }
 
 #[test]
-fn a_term_while_a_condition_is_asked_ends_the_run() {
+fn a_term_while_a_condition_is_evaluated_ends_the_run() {
     let dir = Dir::new();
     let here = dir.path().join("here");
     let config = format!(

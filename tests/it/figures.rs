@@ -42,7 +42,7 @@ fn during(config: &str, work: impl FnOnce(&Running)) -> u64 {
     run.until_status("/readyz", 200, secs(60));
     work(&run);
     run.stop();
-    collected(&run.said().1)
+    collected(&run.streams().1)
 }
 
 #[test]

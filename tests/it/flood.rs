@@ -90,7 +90,7 @@ fn a_flood_of_long_answers_delays_no_probe() {
         assert!(p99 < secs(1), "{path}: {probes:?}");
         assert!(healthchecks.iter().all(|took| *took < secs(2)), "{path}: {healthchecks:?}");
     }
-    assert!(run.runs() && !run.said().1.contains("internal error of portcullis"), "{}", run.said().1);
+    assert!(run.runs() && !run.streams().1.contains("internal error of portcullis"), "{}", run.streams().1);
 }
 
 #[test]

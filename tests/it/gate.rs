@@ -22,7 +22,7 @@ fn tcp_is_waited_for() {
     run.until_status("/livez", 200, secs(20));
     assert_eq!(run.get("/readyz").code, 500);
     assert_eq!(run.get("/startupz").code, 500);
-    assert_eq!(run.said().0, "");
+    assert_eq!(run.streams().0, "");
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     run.until_stdout("ready", secs(20));
     run.until_status("/readyz", 200, secs(20));
@@ -49,7 +49,7 @@ fn http_is_waited_for_until_status_and_body_are_right() {
     http.set(200, "{\"status\":\"red\"}");
     let requested = http.seen().len();
     eventually("it was probed again", secs(20), || (http.seen().len() > requested + 2).then_some(()));
-    assert_eq!(run.said().0, "");
+    assert_eq!(run.streams().0, "");
     http.set(200, "{\"status\":\"yellow\"}");
     run.until_stdout("ready", secs(20));
     let head = http.seen().concat().to_lowercase();
@@ -88,7 +88,7 @@ fn postgres_that_recovers_is_waited_for_until_select_1_works() {
     assert!(refused.contains("starting up") || refused.contains("recover"), "{refused}");
     let run = one_check(&server.url(), "").start();
     run.until_status("/livez", 200, secs(20));
-    wait::never("started while the database recovers", secs(2), || !run.said().0.is_empty());
+    wait::never("started while the database recovers", secs(2), || !run.streams().0.is_empty());
     run.until_stderr("it", secs(20));
     process::send(startup, 18);
     run.until_stdout("ready", secs(120));
@@ -103,9 +103,9 @@ fn a_wrong_password_is_named_auth_within_a_second_and_not_shown() {
     run.until_stderr("auth", secs(20));
     let took = run.since.elapsed();
     assert!(took < secs(3), "named after {took:?}");
-    let line = run.said().1.lines().find(|line| line.contains("auth")).unwrap_or_default().to_owned();
+    let line = run.streams().1.lines().find(|line| line.contains("auth")).unwrap_or_default().to_owned();
     assert!(line.contains("127.0.0.1") && line.contains("app"), "{line}");
-    wait::never("the password is shown", Duration::from_millis(500), || run.said().1.contains(wrong));
+    wait::never("the password is shown", Duration::from_millis(500), || run.streams().1.contains(wrong));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_wrong_database_is_named_and_fail_fast_ends() {
     let url = server.url().replace("/app", "/nosuchdb");
     let mut run = one_check(&url, "fail_fast = true").start();
     run.exits(69);
-    assert!(run.said().1.contains("nosuchdb"), "{}", run.said().1);
+    assert!(run.streams().1.contains("nosuchdb"), "{}", run.streams().1);
 }
 
 #[test]
@@ -123,8 +123,8 @@ fn redis_without_or_with_a_wrong_password_is_named_auth() {
     for userinfo in ["", ":wr0ng-canary@"] {
         let run = one_check(&format!("redis://{userinfo}127.0.0.1:{}/0", redis.port), "").start();
         run.until_stderr("auth", secs(20));
-        assert!(!run.said().1.contains("wr0ng-canary"));
-        assert_eq!(run.said().0, "");
+        assert!(!run.streams().1.contains("wr0ng-canary"));
+        assert_eq!(run.streams().0, "");
     }
     let run = one_check(&redis.url(), "").start();
     run.until_stdout("ready", secs(20));
@@ -146,7 +146,7 @@ fn redis_that_loads_is_not_ready() {
     run.until_status("/livez", 200, secs(20));
     let mut loads = 0;
     while loading() {
-        let started = run.said().0.contains("ready");
+        let started = run.streams().0.contains("ready");
         assert!(!started || !loading(), "started while redis loads");
         loads += 1;
     }
@@ -183,7 +183,7 @@ fn all_dependencies_are_waited_for_at_once() {
         later.set_nonblocking(true).unwrap();
         later.accept().ok()
     });
-    assert_eq!(run.said().0, "");
+    assert_eq!(run.streams().0, "");
     let earlier = TcpListener::bind(("127.0.0.1", first)).unwrap();
     run.exits(0);
     drop(earlier);
@@ -201,7 +201,7 @@ fn term_while_waiting_ends_at_once_with_143() {
         process::send(own, signal);
         let exit = run.wait_exit(secs(20));
         best = best.min(watch.elapsed());
-        assert_eq!(exit, Exit::Code(128 + signal), "{}", run.said().1);
+        assert_eq!(exit, Exit::Code(128 + signal), "{}", run.streams().1);
     }
     assert!(best < Duration::from_millis(100), "ended after {best:?} at best");
 }

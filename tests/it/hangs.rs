@@ -44,7 +44,7 @@ impl Hanging {
 #[track_caller]
 fn stops(run: &mut Running, within: Duration, code: i32) {
     run.signal(15);
-    assert!(run.ends_within(within), "TERM does not end it within {within:?}:\n{}", run.said().1);
+    assert!(run.ends_within(within), "TERM does not end it within {within:?}:\n{}", run.streams().1);
     run.exits(code);
     run.leaves_nothing();
 }
@@ -69,7 +69,7 @@ fn a_check_whose_program_hangs_delays_no_other() {
     assert_eq!(run.get("/livez").code, 200);
     // The end of the process is noticed, and it is started again.
     process::send(run.child_pid("sh"), 9);
-    eventually("it is started again", secs(20), || (run.said().0.matches("up").count() >= 2).then_some(()));
+    eventually("it is started again", secs(20), || (run.streams().0.matches("up").count() >= 2).then_some(()));
     drop(hanging);
     eventually("the probe passes again", secs(20), || probe(&run).contains("\"up\"").then_some(()));
     let _hanging = Hanging::held(run.dir().join("probe"));
@@ -123,7 +123,7 @@ fn a_migration_whose_program_hangs_can_be_stopped() {
     run.until_stderr("migrat", secs(20));
     wait::never("it is ready", Duration::from_millis(300), || run.get("/readyz").code == 200);
     stops(&mut run, secs(9), 143);
-    assert!(!run.said().0.contains("ran"));
+    assert!(!run.streams().0.contains("ran"));
 }
 
 #[test]
@@ -152,10 +152,10 @@ fn of_two_programs_that_hang_each_runs_when_its_own_file_answers() {
     let config = format!("[process]\nstop_timeout = \"2s\"\n{}{}", module("one", &first), module("two", &second));
     let mut run = run.config(&config).sh("trap 'exit 7' TERM; echo up; sleep 1000 & wait").start();
     run.until_stdout("up", secs(20));
-    wait::never("a module is up", Duration::from_millis(300), || run.said().1.contains("one is up"));
+    wait::never("a module is up", Duration::from_millis(300), || run.streams().1.contains("one is up"));
     drop(first);
     run.until_stderr("module one is up", secs(20));
-    assert!(!run.said().1.contains("module two is up"));
+    assert!(!run.streams().1.contains("module two is up"));
     drop(second);
     run.until_stderr("module two is up", secs(20));
     stops(&mut run, secs(3), 7);

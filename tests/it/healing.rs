@@ -12,7 +12,7 @@ fn check(dir: &Path, file: &str) -> String {
 }
 
 fn starts(run: &Running, name: &str) -> usize {
-    run.said().0.lines().filter(|line| *line == format!("begin {name}")).count()
+    run.streams().0.lines().filter(|line| *line == format!("begin {name}")).count()
 }
 
 fn until_up(run: &Running, check: &str) {
@@ -105,7 +105,7 @@ fn two_replicas_are_never_restarted_at_once() {
     let [first, second] = if order[0].starts_with("one") { ["one", "two"] } else { ["two", "one"] };
     let expected = [format!("{first} stops"), format!("{first} runs"), format!("{second} stops"), format!("{second} runs")];
     assert_eq!(order, expected);
-    let waited = runs.iter().filter(|run| run.said().1.contains("this one stays down and waits for it")).count();
+    let waited = runs.iter().filter(|run| run.streams().1.contains("this one stays down and waits for it")).count();
     assert_eq!(waited, 1);
     eventually("the permission is given back", secs(10), || redis.get("portcullis:{api_service_status}:restart").is_none().then_some(()));
     for run in &mut runs {

@@ -50,9 +50,9 @@ fn kubelet_sees_it_start_get_ready_lose_a_server_and_drain() {
     kubelet.until("out of the Service again", |kubelet| !kubelet.verdict().ready);
     let child = run.child_pid("child");
     assert!(crate::support::process::alive(child) && run.runs(), "the process serves on while the Service hears of it");
-    assert!(!run.said().0.contains("got 15"), "{:?}", run.said());
+    assert!(!run.streams().0.contains("got 15"), "{:?}", run.streams());
     run.exits(0);
-    assert!(run.said().0.contains("got 15"), "{:?}", run.said());
+    assert!(run.streams().0.contains("got 15"), "{:?}", run.streams());
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn odd_requests_get_the_right_codes() {
         stream.write_all(nonsense.as_bytes()).unwrap();
     }
     eventually("it still answers", secs(5), || (run.get("/livez").code == 200).then_some(()));
-    assert!(run.runs() && !run.said().1.contains("internal error of portcullis"), "{}", run.said().1);
+    assert!(run.runs() && !run.streams().1.contains("internal error of portcullis"), "{}", run.streams().1);
 }
 
 #[test]

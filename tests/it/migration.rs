@@ -76,7 +76,7 @@ fn while_one_migrates_it_is_live_and_not_ready() {
     for (path, code) in [("/livez", 200), ("/startupz", 500), ("/readyz", 500), ("/healthz", 500)] {
         assert_eq!(run.get(path).code, code, "{path}");
     }
-    assert_eq!(run.said().0, "");
+    assert_eq!(run.streams().0, "");
     run.until_status("/readyz", 200, secs(60));
     assert_eq!(server.psql("SELECT count(*) FROM runs"), "2");
 }
@@ -86,7 +86,7 @@ fn a_migration_that_is_not_enabled_does_not_run() {
     let server = Postgres::start();
     let run = replica(&server, "one", "echo migrated\n", "").without("MIGRATION_ENABLED").start();
     run.until_stdout("ready", secs(60));
-    assert_eq!(run.said().0, "ready\n");
+    assert_eq!(run.streams().0, "ready\n");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_migration_past_its_limit_is_124() {
     let mut run = replica(&server, "one", &migration(&server, "600"), "timeout = \"1s\"").start();
     run.exits(124);
     run.leaves_nothing();
-    assert_eq!(run.said().0, "");
+    assert_eq!(run.streams().0, "");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn term_while_migrating_reaches_the_migration_and_ends_with_143() {
     run.until_stdout("migrating", secs(60));
     run.signal(15);
     run.exits(143);
-    assert_eq!(run.said().0, "migrating\ngot 15\n");
+    assert_eq!(run.streams().0, "migrating\ngot 15\n");
     assert_eq!(server.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
 }
 

@@ -52,14 +52,14 @@ fn until(run: &Running, path: &str, status: &str) {
         if answer.json()["status"] == status {
             return;
         }
-        assert!(watch.elapsed() < secs(30), "never {what}: {}\n{}", answer.body, run.said().1);
+        assert!(watch.elapsed() < secs(30), "never {what}: {}\n{}", answer.body, run.streams().1);
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 
 /// The lines of stdout so far that begin with one of the words.
 fn lines(run: &Running, words: &[&str]) -> Vec<String> {
-    let said = run.said().0;
+    let said = run.streams().0;
     said.lines().filter(|line| words.iter().any(|word| line.starts_with(word))).map(str::to_owned).collect()
 }
 
@@ -134,7 +134,7 @@ fn modules_start_in_order_once_the_others_are_up_and_stop_in_the_reverse() {
          [modules.beside]\ncommand = [\"@\", \"beside\"]\n");
     run.until_stdout("begin middle", secs(20));
     run.until_stdout("begin beside", secs(20));
-    assert!(!run.said().0.contains("begin last"), "started is not up");
+    assert!(!run.streams().0.contains("begin last"), "started is not up");
     up(&run, "middle");
     run.until_stdout("begin last", secs(20));
     run.until_stdout("begin main", secs(20));
@@ -191,7 +191,7 @@ fn the_end_of_a_module_means_what_on_exit_says() {
     run.until_stdout("begin main", secs(20));
     end(&run, "one", 7);
     run.exits(7);
-    assert!(run.said().1.contains("module one stops everything"), "{}", run.said().1);
+    assert!(run.streams().1.contains("module one stops everything"), "{}", run.streams().1);
     assert_eq!(lines(&run, &["term", "end"]), ["term main", "end main"], "the process is stopped as by TERM");
     run.leaves_nothing();
 }

@@ -64,7 +64,7 @@ fn the_text_of_a_server_cannot_control_the_terminal() {
         let status = [run.beside(["status"]), run.beside(["status", "--json"])];
         status.iter().all(|reported| reported.stdout.contains("u001b[2J")).then_some(status)
     });
-    let (_, log) = run.said();
+    let (_, log) = run.streams();
     for text in [&reported.stderr, &as_json.stdout, &status[0].stdout, &status[1].stdout, &log] {
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }

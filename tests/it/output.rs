@@ -117,7 +117,7 @@ fn a_grandchild_that_keeps_the_pipe_holds_nothing_up() {
         let (mut run, watch) = (run, Stopwatch::start());
         run.exits(5);
         assert!(watch.elapsed() < secs(8), "{how}: {:?}", watch.elapsed());
-        assert_eq!(run.said().0, "api | the last words\n", "{how}");
+        assert_eq!(run.streams().0, "api | the last words\n", "{how}");
         run.leaves_nothing();
     }
 }
@@ -133,8 +133,8 @@ fn a_reader_that_pauses_holds_up_its_stream_alone_and_loses_nothing() {
     let cat =
         eventually("cat runs", secs(20), || process::all().into_iter().find(|pid| process::command_line(*pid) == format!("cat {path} ")));
     eventually("cat waits", secs(20), || (process::stat(cat)?.0 == 'S').then_some(()));
-    let before = run.said().1.matches("still there").count();
-    eventually("standard error goes on", secs(20), || (run.said().1.matches("still there").count() > before + 2).then_some(()));
+    let before = run.streams().1.matches("still there").count();
+    eventually("standard error goes on", secs(20), || (run.streams().1.matches("still there").count() > before + 2).then_some(()));
     assert_eq!(run.get("/livez").code, 200);
     let found = unlabelled(reading);
     run.exits(4);
@@ -153,7 +153,7 @@ fn without_a_reader_neither_the_stop_nor_the_end_is_delayed() {
     run.signal(15);
     run.exits(143);
     assert!(watch.elapsed() < secs(6), "{:?}", watch.elapsed());
-    assert!(run.said().1.contains("standard output was not read"), "{}", run.said().1);
+    assert!(run.streams().1.contains("standard output was not read"), "{}", run.streams().1);
     drop(reading);
 }
 
@@ -197,7 +197,7 @@ fn modules_bear_their_names_and_a_helper_that_stays_hides_no_last_words() {
     for line in ["api | main\n", "beat | it broke\n", "plain\n"] {
         run.until_stdout(line, secs(20));
     }
-    assert!(!run.said().0.contains("| plain"), "{}", run.said().0);
+    assert!(!run.streams().0.contains("| plain"), "{}", run.streams().0);
 }
 
 #[test]

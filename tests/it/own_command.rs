@@ -36,7 +36,7 @@ fn it_has_the_surroundings_of_the_mode_and_nothing_of_the_service() {
     let mut run =
         exec(run, "echo \"$COMMON, $OWN\"; umask; pwd; trap 'exit 7' TERM USR1; echo ready; while :; do sleep 0.05; done").start();
     run.until_stdout("ready", secs(20));
-    assert_eq!(run.said().0, format!("of all, of the mode\n0027\n{}\nready\n", dir.join("below").display()));
+    assert_eq!(run.streams().0, format!("of all, of the mode\n0027\n{}\nready\n", dir.join("below").display()));
     wait::never("a key is written", Duration::from_millis(500), || redis.get("api_service_status").is_some());
     assert!(std::net::TcpStream::connect(("127.0.0.1", run.port)).is_err(), "the health endpoint listens");
     assert!(!dir.join("migrated").exists());
@@ -44,7 +44,7 @@ fn it_has_the_surroundings_of_the_mode_and_nothing_of_the_service() {
     run.signal(15);
     assert!(run.ends_within(secs(10)));
     run.exits(7);
-    let said = run.said().1;
+    let said = run.streams().1;
     assert!(said.contains("ad-hoc command") && !said.contains("traffic"), "{said}");
 }
 
@@ -67,10 +67,10 @@ fn it_waits_for_the_checks_only_if_requested() {
     for ask in [&["run", "--exec", "--wait", "--", "echo", "after"][..], &["run", "--", "echo", "after"]] {
         let mut run = own_run(port).env("PORTCULLIS_EXEC", if ask.len() == 4 { "wait" } else { "" }).args(ask).start();
         run.until_stderr("target is not ready", secs(20));
-        assert_eq!(run.said().0, "");
+        assert_eq!(run.streams().0, "");
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         run.exits(0);
-        assert_eq!(run.said().0, "after\n");
+        assert_eq!(run.streams().0, "after\n");
         drop(listener);
     }
     assert_eq!(own_run(port).args(["run", "--exec", "--", "echo", "at once"]).output().exits(0).stdout, "at once\n");

@@ -151,12 +151,12 @@ fn a_stall_is_cured() {
     let mut run = start("stalled once", &config, &talker(&[10], 7));
     run.until_stdout("ready", secs(20));
     let watch = Stopwatch::start();
-    while !run.said().1.contains("the thread of the checks runs again") {
-        assert_eq!(run.get("/livez").code, 200, "{}", run.said().1);
-        assert!(watch.elapsed() < secs(60), "{}", run.said().1);
+    while !run.streams().1.contains("the thread of the checks runs again") {
+        assert_eq!(run.get("/livez").code, 200, "{}", run.streams().1);
+        assert!(watch.elapsed() < secs(60), "{}", run.streams().1);
         std::thread::park_timeout(Duration::from_millis(100));
     }
-    let said = run.said().1;
+    let said = run.streams().1;
     assert_eq!(said.matches("it is replaced by a new thread").count(), 1, "{said}");
     run.until_status("/readyz", 200, secs(20));
     run.signal(15);
@@ -199,7 +199,7 @@ fn a_heartbeat_that_fails_withdraws() {
     let ready = |expected: Option<&str>, within| {
         let watch = Stopwatch::start();
         while redis.get("api_service_status").as_deref() != expected {
-            assert!(watch.elapsed() < within, "not {expected:?} within {within:?}: {}", run.said().1);
+            assert!(watch.elapsed() < within, "not {expected:?} within {within:?}: {}", run.streams().1);
             std::thread::park_timeout(Duration::from_millis(20));
         }
     };
@@ -216,9 +216,9 @@ fn a_heartbeat_that_fails_withdraws() {
     ready(None, secs(5));
     run.signal(15);
     run.exits(7);
-    assert_eq!(state(), support::redis::Reply::Text("STOPPED".into()), "{}", run.said().1);
+    assert_eq!(state(), support::redis::Reply::Text("STOPPED".into()), "{}", run.streams().1);
     assert_eq!(redis.command(&["ZCARD", "portcullis:{api_service_status}:all"]), support::redis::Reply::Number(0));
-    let said = run.said().1;
+    let said = run.streams().1;
     assert!(said.contains("the heartbeat failed (it panicked); what it has written is withdrawn"), "{said}");
     run.leaves_nothing();
     println!("test a_heartbeat_that_fails_withdraws_and_is_back_within_a_beat ... ok");
@@ -228,10 +228,10 @@ fn lock_panics() {
     let config = "[migrations]\ncommand = [\"MIGRATE\"]\nlock = \"none\"\n[modes.api]\ncommand = [\"CHILD\"]\n";
     let mut run = start("lock", config, "echo started\n");
     run.exits(70);
-    assert_eq!(run.said().0, "", "nothing is started without the lock");
+    assert_eq!(run.streams().0, "", "nothing is started without the lock");
     let mut run = start("held lock", config, "echo started\n");
     run.exits(76);
-    assert_eq!(run.said().0, "stopped\n", "the migration is stopped, and nothing is started after it");
+    assert_eq!(run.streams().0, "stopped\n", "the migration is stopped, and nothing is started after it");
     run.leaves_nothing();
     println!("test a_panic_of_the_migration_lock_stops_the_migration ... ok");
 }

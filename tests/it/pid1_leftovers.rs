@@ -26,7 +26,7 @@ fn leftovers_of_leftovers_get_a_stop_signal_too() {
     process::send(run.child_pid("bash -c"), 9);
     run.exits(137);
     assert!(watch.elapsed() < secs(6), "{:?}", watch.elapsed());
-    assert_eq!(run.said().0, "up\none\ntwo\n");
+    assert_eq!(run.streams().0, "up\none\ntwo\n");
     run.leaves_nothing();
 }
 
@@ -45,7 +45,7 @@ fn without_proc_all_processes_in_our_own_pid_namespace_get_a_stop_signal() {
     run.signal(15);
     run.exits(0);
     assert!(watch.elapsed() < secs(6), "{:?}", watch.elapsed());
-    let (stdout, stderr) = run.said();
+    let (stdout, stderr) = run.streams();
     assert!(stdout.contains("cleaned") && stderr.contains("there is no /proc here"), "{stdout}\n{stderr}");
     run.leaves_nothing();
 }
@@ -62,7 +62,7 @@ fn the_proc_of_another_pid_namespace_is_not_used() {
     let init = process::children(run.pid())[0];
     process::send(init, 15);
     run.exits(0);
-    assert!(run.said().0.contains("cleaned"), "{:?}", run.said());
+    assert!(run.streams().0.contains("cleaned"), "{:?}", run.streams());
     run.leaves_nothing();
 }
 
@@ -81,7 +81,7 @@ fn with_no_descriptor_left_the_leftovers_are_found() {
     run.signal(15);
     run.exits(0);
     assert!(watch.elapsed() < secs(6), "{:?}", watch.elapsed());
-    assert!(run.said().0.contains("cleaned"), "{}", run.said().0);
+    assert!(run.streams().0.contains("cleaned"), "{}", run.streams().0);
     run.leaves_nothing();
     drop(taken);
 }

@@ -93,14 +93,14 @@ fn a_module_is_known_by_its_output_and_others_wait_for_it() {
     );
     let run = run.config(&config).start();
     run.until_stdout("begun", secs(20));
-    wait::never("it is up", Duration::from_millis(200), || run.said().0.contains("next"));
+    wait::never("it is up", Duration::from_millis(200), || run.streams().0.contains("next"));
     std::fs::write(run.dir().join("go"), "").unwrap();
     run.until_stdout("next", secs(20));
-    assert!(run.said().1.contains("proxy is up\n"), "{}", run.said().1);
+    assert!(run.streams().1.contains("proxy is up\n"), "{}", run.streams().1);
 }
 
 #[test]
-fn on_a_terminal_the_process_has_pipes_and_that_is_said() {
+fn on_a_terminal_the_process_has_pipes_and_that_is_reported() {
     let (run, terminal) = Portcullis::new().on_terminal();
     let child = run.script("child", "[ -t 0 ] && ! [ -t 1 ] && ! [ -t 2 ] && echo Listening at 80; exec sleep 1000\n");
     let mut run = run.config(&config(&child.display().to_string(), "")).env("TERM", "dumb").start();

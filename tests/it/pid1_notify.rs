@@ -33,7 +33,7 @@ fn the_process_reports_itself_that_it_is_ready() {
     run.until_stdout("waiting @", secs(20));
     assert_eq!(run.get("/startupz").code, 500);
     // A stranger's word counts nothing, though its socket can be reached by all in this network namespace.
-    let name = run.said().0.lines().find_map(|line| line.strip_prefix("waiting @")).unwrap().to_owned();
+    let name = run.streams().0.lines().find_map(|line| line.strip_prefix("waiting @")).unwrap().to_owned();
     let stranger = UnixDatagram::unbound().unwrap();
     stranger.send_to_addr(b"READY=1", &SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     wait::never("a stranger makes it ready", Duration::from_millis(300), || run.get("/startupz").code == 200);
@@ -146,7 +146,7 @@ fn a_process_that_falls_silent_is_aborted_and_one_that_speaks_is_not() {
                     echo silent\nsleep 1000 & wait\n";
     let mut run = notifying("started = { notify = true }", "[process]\nwatchdog = \"700ms\"\n", speaking);
     run.exits(6);
-    assert_eq!(run.said().0, "silent\nabort\n");
+    assert_eq!(run.streams().0, "silent\nabort\n");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn it_is_restarted_after_a_failure_and_not_after_a_success() {
     let dir = run.dir().to_owned();
     let mut run = run.sh(&counting("echo start $n; [ $n = 3 ] && exit 0; exit 7")).start();
     run.exits(0);
-    let said = run.said().0;
+    let said = run.streams().0;
     assert_eq!(said, "start 1\nstart 2\nstart 3\n", "{}", dir.display());
 }
 
@@ -28,7 +28,7 @@ fn it_is_restarted_after_a_failure_and_not_after_a_success() {
 fn a_signal_is_a_failure_and_the_limit_ends_with_the_last_status() {
     let mut run = restarting("restart_limit = 2\n").sh(&counting("echo start $n; kill -SEGV $$")).start();
     run.exits(139);
-    assert_eq!(run.said().0.matches("start").count(), 3);
+    assert_eq!(run.streams().0.matches("start").count(), 3);
     run.until_stderr("it is not restarted: `restart_limit` allows 2 restarts in a row, until it has run for", secs(5));
 }
 
@@ -74,7 +74,7 @@ fn a_process_that_got_a_stop_signal_is_not_restarted() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(7);
-    assert_eq!(run.said().0, "ready\ngot 15\n");
+    assert_eq!(run.streams().0, "ready\ngot 15\n");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn dependencies_are_probed_again_before_each_start() {
     drop(listener);
     crate::support::process::send(run.child_pid("sh"), 9);
     run.until_status("/readyz", 500, secs(20));
-    wait::never("it is started without its dependency", Duration::from_millis(400), || run.said().0.contains("start 2"));
+    wait::never("it is started without its dependency", Duration::from_millis(400), || run.streams().0.contains("start 2"));
     let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     run.until_stdout("start 2\nready", secs(20));
     run.signal(15);
@@ -104,7 +104,7 @@ fn leftovers_in_the_old_processs_group_end_before_the_new_one_starts() {
     run.until_stdout("helper\n", secs(20));
     crate::support::process::send(run.child_pid("sh -c"), 9);
     run.exits(0);
-    let said = run.said().0;
+    let said = run.streams().0;
     let place = |words: &str| said.find(words).unwrap_or_else(|| panic!("{words:?} is not in {said}"));
     assert!(place("helper ends") < place("second"), "{said}");
     run.leaves_nothing();

@@ -51,7 +51,7 @@ fn twenty_thousand_orphans_are_reaped_and_the_code_kept() {
     let script = format!("for (1..{count}) {{ unless (fork) {{ fork; exit }} wait }} exit 9");
     let output = Portcullis::new().in_pid_namespace().args(["run", "--bare", "--", "perl", "-e", &script]).start();
     let mut run = output;
-    assert_eq!(run.wait_exit(secs(240)), Exit::Code(9), "{}", run.said().1);
+    assert_eq!(run.wait_exit(secs(240)), Exit::Code(9), "{}", run.streams().1);
     run.leaves_nothing();
 }
 
@@ -101,11 +101,11 @@ fn in_group_scope_job_control_stops_both_as_with_dumb_init() {
             }
             run.signal(18);
             eventually("both go on", secs(10), || (!process::stands_still(child) && !process::stands_still(own)).then_some(()));
-            eventually("the child gets it", secs(10), || (run.said().0.matches("got 18").count() == count + 1).then_some(()));
+            eventually("the child gets it", secs(10), || (run.streams().0.matches("got 18").count() == count + 1).then_some(()));
         }
         run.signal(15);
         run.exits(4);
-        assert_eq!(run.said().0.matches("got 18").count(), 3, "a child that runs needs no CONT\n{}", run.said().0);
+        assert_eq!(run.streams().0.matches("got 18").count(), 3, "a child that runs needs no CONT\n{}", run.streams().0);
     }
 }
 
@@ -120,10 +120,10 @@ fn in_group_scope_every_member_gets_the_signal_and_by_default_none_but_the_child
         run.until_stdout("helper", secs(20));
         run.signal(10);
         run.until_stdout("got 10", secs(20));
-        eventually(scope, secs(10), || (run.said().0.matches("got 10").count() == expected).then_some(()));
+        eventually(scope, secs(10), || (run.streams().0.matches("got 10").count() == expected).then_some(()));
         run.signal(15);
         run.exits(3);
-        assert_eq!(run.said().0.matches("got 10").count(), expected, "{scope}");
+        assert_eq!(run.streams().0.matches("got 10").count(), expected, "{scope}");
     }
 }
 
@@ -149,7 +149,7 @@ fn signals_are_rewritten_and_ignored() {
     run.until_stdout("got 12", secs(20));
     run.signal(15);
     run.until_stdout("got 3\n", secs(20));
-    let said = run.said().0;
+    let said = run.streams().0;
     assert!(!said.contains("got 1\n") && !said.contains("got 10") && !said.contains("got 15"), "{said}");
     run.exits(137);
 }
@@ -162,7 +162,7 @@ fn other_signals_may_start_the_stop() {
         run.until_stdout("ready", secs(20));
         run.signal(signal);
         run.exits(8);
-        let said = run.said().0;
+        let said = run.streams().0;
         assert!(said.contains("got 15") && !said.contains(&format!("got {signal}\n")), "{said}");
     }
 }

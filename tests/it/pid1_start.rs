@@ -38,7 +38,7 @@ fn early_terms(starts: u32, pid1: bool, options: &[&str]) -> u32 {
         }
         let exit = run.wait_exit(secs(20));
         let ended = matches!(exit, Exit::Code(143) | Exit::Signal(15));
-        assert!(ended, "start {start}, TERM after {delay:?}: {exit:?}\n{}", run.said().1);
+        assert!(ended, "start {start}, TERM after {delay:?}: {exit:?}\n{}", run.streams().1);
         run.leaves_nothing();
     }
     lost
@@ -75,7 +75,7 @@ fn passed_descriptors_reach_only_the_child() {
     run.until_stdout("ready", secs(20));
     // The end is seen while everything runs: no process but the child held it open.
     assert_eq!(receiver.recv_timeout(secs(20)).expect("the reader sees the end"), "data\n");
-    let said = run.said().0;
+    let said = run.streams().0;
     let usual = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap().stdout;
     let mut usual: Vec<u32> = String::from_utf8(usual).unwrap().lines().map(|line| line.parse().unwrap()).collect();
     usual.extend([7].iter().filter(|_| !usual.contains(&7)).copied().collect::<Vec<_>>());
@@ -196,7 +196,7 @@ fn the_child_keeps_the_directory_and_we_leave_it() {
     let dir = run.dir().to_owned();
     let mut run = run.sh(&format!("pwd\n{}", polite())).start();
     run.until_stdout("ready", secs(20));
-    assert_eq!(run.said().0.lines().next(), dir.to_str());
+    assert_eq!(run.streams().0.lines().next(), dir.to_str());
     assert_eq!(std::fs::read_link(format!("/proc/{}/cwd", run.pid())).unwrap(), Path::new("/"));
     run.signal(15);
     run.exits(0);
@@ -264,7 +264,7 @@ fn no_writable_path_and_no_known_user_are_needed() {
     run.until_status("/livez", 200, secs(20));
     run.signal(15);
     run.exits(4);
-    assert_eq!(run.said().0, "ready\n");
+    assert_eq!(run.streams().0, "ready\n");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_subreaper_is_set_and_no_foreign_process_is_signalled() {
     run.signal(15);
     run.exits(0);
     run.leaves_nothing();
-    assert!(stranger.runs() && !stranger.said().0.contains("got 15"), "kill(-1) would have reached it");
+    assert!(stranger.runs() && !stranger.streams().0.contains("got 15"), "kill(-1) would have reached it");
     stranger.signal(15);
     stranger.exits(0);
 }

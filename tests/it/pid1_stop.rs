@@ -36,10 +36,10 @@ fn the_stop_keeps_its_order() {
         }
     }
     assert!(watch.elapsed() < Duration::from_millis(1400), "reported within {:?}", watch.elapsed());
-    assert!(!run.said().0.contains("got 15"), "the process gets no stop signal before the drain is over");
+    assert!(!run.streams().0.contains("got 15"), "the process gets no stop signal before the drain is over");
     run.exits(9);
     assert!(watch.elapsed() >= Duration::from_millis(1450), "drained for {:?}", watch.elapsed());
-    let said = run.said().0;
+    let said = run.streams().0;
     let order: Vec<&str> = said.lines().filter(|line| line.contains("got 15")).collect();
     assert_eq!(order, ["main got 15", "helper got 15"]);
     run.leaves_nothing();
@@ -57,7 +57,7 @@ fn the_second_term_cuts_the_drain_and_the_third_kills() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_stderr("stopping", secs(20));
-    wait::never("it gets the signal at once", Duration::from_millis(150), || run.said().0.contains("got 15"));
+    wait::never("it gets the signal at once", Duration::from_millis(150), || run.streams().0.contains("got 15"));
     run.signal(15);
     run.exits(3);
 
@@ -97,7 +97,7 @@ fn a_helper_that_needs_a_second_to_clean_up_gets_it() {
         run.until_stdout("helper\n", secs(20));
         std::fs::write(&go, "now\n").unwrap();
         run.exits(5);
-        assert!(run.said().0.ends_with("cleaning\ncleaned\n"), "{}", run.said().0);
+        assert!(run.streams().0.ends_with("cleaning\ncleaned\n"), "{}", run.streams().0);
         run.leaves_nothing();
     }
 }
@@ -113,10 +113,10 @@ fn the_children_of_a_pool_are_not_signalled_before_their_parent_is_gone() {
         worker.display()
     );
     let mut run = run.sh(&parent).start();
-    eventually("all are ready", secs(20), || (run.said().0.lines().count() == 3).then_some(()));
+    eventually("all are ready", secs(20), || (run.streams().0.lines().count() == 3).then_some(()));
     run.signal(15);
     run.exits(0);
-    let said = run.said().0;
+    let said = run.streams().0;
     assert!(
         !said.contains("worker got 15") && said.contains("finished 1") && said.contains("finished 2") && said.ends_with("drained\n"),
         "{said}"
@@ -248,7 +248,7 @@ fn a_worker_s_death_because_memory_ran_out_is_reported_at_once_and_attributed_to
     run.signal(15);
     run.exits(137);
     eventually("the cgroup is empty", secs(10), || std::fs::remove_dir(&cgroup).ok());
-    let said = run.said().1;
+    let said = run.streams().1;
     let last = said.lines().find(|line| line.contains("exit code 137")).unwrap_or_default();
     assert!(!last.contains("memory"), "{said}");
     assert!(said.contains("killing pid "), "{said}");
@@ -261,7 +261,7 @@ fn remaining_and_killed_processes_are_reported_at_the_end() {
     let mut run = run.sh(&format!("setsid {} & read -t 2 line < <(sleep 1); exit 3", helper.display())).start();
     run.until_stdout("helper", secs(20));
     run.exits(3);
-    let said = run.said().1;
+    let said = run.streams().1;
     let [waited, killed] = ["the process ended with status 3; still waiting for pid ", "killing pid "]
         .map(|words| said.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}: {said}")));
     assert!(waited.contains("(helper)") && waited.contains("s at most") && killed.contains("(helper)"), "{said}");

@@ -286,7 +286,7 @@ fn every_preset_runs_its_programs() {
             // Each has to have set its traps.
             let stay = calls.iter().filter(|call| !ASKS.iter().chain(&ONCE).any(|word| call.contains(word)));
             let stay = stay.count();
-            eventually("its modules are there, too", secs(20), || (run.said().0.matches("ready").count() >= stay).then_some(()));
+            eventually("its modules are there, too", secs(20), || (run.streams().0.matches("ready").count() >= stay).then_some(()));
             run.signal(15);
             // `sleep` stands beside modules alone, and takes no signal.
             run.exits(if arguments.contains(&"--disable-webserver") { 143 } else { 0 });

@@ -57,7 +57,7 @@ fn a_requested_end_is_not_an_error() {
             run.signal(15);
         }
         run.exits(code);
-        let said = run.said().1;
+        let said = run.streams().1;
         let last = said.lines().last().unwrap_or_default();
         assert!(last.contains(&format!(" {level} ")), "{script}: {last}");
     }
@@ -221,11 +221,11 @@ fn survivors_get_term_after_the_main_child_and_leave_nothing() {
     let helper = run.script("helper", &talker(&[], 0).replace("got 15", "helper got 15").replace("ready", "helper ready"));
     let main = talker(&[], 9).replace("got 15", "main got 15").replace("ready", "main waits");
     let mut run = run.sh(&format!("{0} & setsid {0} &\n{main}", helper.display())).start();
-    eventually("both helpers are ready", secs(20), || (run.said().0.matches("helper ready").count() == 2).then_some(()));
+    eventually("both helpers are ready", secs(20), || (run.streams().0.matches("helper ready").count() == 2).then_some(()));
     run.until_stdout("main waits", secs(20));
     run.signal(15);
     run.exits(9);
-    let said = run.said().0;
+    let said = run.streams().0;
     let order: Vec<&str> = said.lines().filter(|line| line.contains("got 15")).collect();
     assert_eq!(order, ["main got 15", "helper got 15", "helper got 15"]);
     run.leaves_nothing();
@@ -297,7 +297,7 @@ fn term_in_the_first_milliseconds_is_never_lost() {
         run.signal(15);
         let exit = run.wait_exit(secs(20));
         let ended = matches!(exit, Exit::Code(143) | Exit::Signal(15));
-        assert!(ended, "start {start}, TERM after {delay:?}: {exit:?}\n{}", run.said().1);
+        assert!(ended, "start {start}, TERM after {delay:?}: {exit:?}\n{}", run.streams().1);
         run.leaves_nothing();
     }
 }

@@ -158,7 +158,7 @@ fn no_secret_is_in_a_log_line_or_an_answer() {
         }
         run.signal(15);
         run.exits(0);
-        let (stdout, stderr) = run.said();
+        let (stdout, stderr) = run.streams();
         clean("stdout", &stdout);
         clean("stderr", &stderr);
         assert!(stderr.lines().count() > 3, "nothing was logged:\n{stderr}");
@@ -194,7 +194,7 @@ fn no_secret_is_in_what_a_reload_says() {
     }
     run.signal(15);
     run.exits(0);
-    clean("stderr", &run.said().1);
+    clean("stderr", &run.streams().1);
 }
 
 #[test]

@@ -14,15 +14,15 @@ impl Squatter {
         let script = r#"socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un("\0$ARGV[0]")) or die; listen(S, 9); $| = 1; $SIG{PIPE} = 'IGNORE'; print "bound\n";
             while (accept(C, S)) { sysread(C, $b, 4096); print "heard <$b>\n"; syswrite(C, "HTTP/1.1 200 OK\r\n\r\n{\"exit\":0,\"sentence\":\"x\"}"); close C }"#;
         let dir = Dir::new();
-        let heard = std::fs::File::create(dir.path().join("heard")).unwrap();
+        let received = std::fs::File::create(dir.path().join("heard")).unwrap();
         let mut command = Command::new("setpriv");
         command.args(["--reuid=12345", "--regid=12345", "--clear-groups", "perl", "-MSocket", "-e", script, name]);
-        let squatter = Self(command.stdin(Stdio::null()).stdout(heard).spawn().expect("start perl"), dir);
-        eventually("the name is taken", secs(20), || squatter.heard().contains("bound").then_some(()));
+        let squatter = Self(command.stdin(Stdio::null()).stdout(received).spawn().expect("start perl"), dir);
+        eventually("the name is taken", secs(20), || squatter.received().contains("bound").then_some(()));
         squatter
     }
 
-    fn heard(&self) -> String {
+    fn received(&self) -> String {
         std::fs::read_to_string(self.1.path().join("heard")).unwrap()
     }
 }
@@ -51,8 +51,8 @@ fn a_process_that_takes_the_socket_first_gets_nothing_and_is_not_trusted() {
     for words in [&["start", "m"][..], &["stop", "m"], &["restart", "m"], &["reload"]] {
         asks(&[words, &["--socket", &socket]].concat()).exits(69).says(&[held]);
     }
-    let heard = squatter.heard();
-    assert!(!["GET", "POST", "t0ken"].iter().any(|word| heard.contains(word)), "{heard}");
+    let received = squatter.received();
+    assert!(!["GET", "POST", "t0ken"].iter().any(|word| received.contains(word)), "{received}");
     let run = Portcullis::new();
     let child = run.script("child", &polite());
     let config = format!("mode = \"api\"\n[modes.api]\ncommand = [\"{}\"]\n[health]\nsocket = \"{socket}\"\n", child.display());
@@ -86,6 +86,6 @@ fn a_peer_that_only_appears_as_our_user_cannot_send_control_requests() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert_eq!(other.status.code(), Some(77), "{said}{}", run.said().1);
+    assert_eq!(other.status.code(), Some(77), "{said}{}", run.streams().1);
     assert!(!run.get_over_socket("/status?verbose").body.contains(&dir.display().to_string()));
 }

@@ -47,7 +47,7 @@ fn details_come_with_the_token_and_the_code_stays() {
     let target = format!("127.0.0.1:{}", http.port);
     // Before its first failure there is less to hide than the page says in the place of it.
     eventually("the check has failed", secs(20), || {
-        run.ask("GET", "/", "Authorization: Bearer opensesame\r\n").body.contains("unexpected status").then_some(())
+        run.ask("GET", "/", "Authorization: Bearer opensesame\r\n").body.contains("status is 500").then_some(())
     });
     for path in ["/", "/status?verbose", "/actuator/health", "/actuator/health/web"] {
         let (plain, token) = (run.get(path), run.ask("GET", path, "Authorization: Bearer opensesame\r\n"));
@@ -110,8 +110,8 @@ fn watching_into_a_pipe_moves_no_cursor() {
     run.until_status("/healthz", 200, secs(20));
     let new = Portcullis::new().args(["status", "--watch", "--socket", &format!("@{}", run.socket)]);
     let watch = new.env("TERM", "xterm").start();
-    eventually("a second look", secs(20), || (watch.said().0.matches("SERVING  api").count() > 1).then_some(()));
-    assert!(!watch.said().0.contains('\x1b'), "{:?}", watch.said().0);
+    eventually("a second look", secs(20), || (watch.streams().0.matches("SERVING  api").count() > 1).then_some(()));
+    assert!(!watch.streams().0.contains('\x1b'), "{:?}", watch.streams().0);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_watch_shows_every_change_until_it_is_interrupted() {
     // Each look takes the place of the one before, and a script gets a document a line.
     let shown = terminal.shown();
     assert!(shown.matches("\x1b[H\x1b[2J").count() >= 2 && shown.starts_with("\x1b[H"), "{shown:?}");
-    let documents = script.said().0;
+    let documents = script.streams().0;
     let (whole, _) = documents.rsplit_once('\n').unwrap();
     assert!(whole.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{documents}");
     // It outlives what it looks at, and says so.

@@ -54,11 +54,15 @@ fn a_step_that_fails_ends_the_start_with_its_code_and_one_that_may_does_not() {
     let mut run = Portcullis::new().config(failing).sh("echo process >> order").start();
     run.exits(3);
     assert_eq!(order(&run), ["tried", "tried"]);
-    assert!(run.said().1.contains("the step `seed` failed: it ended with status 3, so the process was not started"), "{}", run.said().1);
+    assert!(
+        run.streams().1.contains("the step `seed` failed: it ended with status 3, so the process was not started"),
+        "{}",
+        run.streams().1
+    );
     let mut run = Portcullis::new().config(&format!("{failing}on_failure = \"continue\"\n")).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["tried", "tried", "process"]);
-    assert!(run.said().1.contains("the start continues"), "{}", run.said().1);
+    assert!(run.streams().1.contains("the start continues"), "{}", run.streams().1);
     let mut run = Portcullis::new().config(&format!("{failing}success_codes = [3]\n")).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["tried", "process"]);
@@ -121,7 +125,7 @@ fn hooks_run_by_name_and_a_directory_that_is_absent_is_nothing() {
     let mut run = run.config(&toml).sh("true").start();
     run.exits(0);
     assert_eq!(order(&run), ["a", "b"]);
-    assert!(run.said().1.contains("notes is skipped"), "{}", run.said().1);
+    assert!(run.streams().1.contains("notes is skipped"), "{}", run.streams().1);
 }
 
 #[test]
@@ -160,7 +164,7 @@ fn of_two_replicas_one_runs_a_step_under_the_lock_that_the_migration_has_too() {
         run.until_status("/readyz", 200, secs(60));
     }
     assert_eq!(fs::read_to_string(shared.dir().join("order")).unwrap(), "migration\nindex\n");
-    let waited = runs.iter().filter(|run| run.said().1.contains("the step `index` waits for the lock")).count();
+    let waited = runs.iter().filter(|run| run.streams().1.contains("the step `index` waits for the lock")).count();
     assert!(waited <= 1, "one hold covers both");
 }
 
@@ -182,7 +186,7 @@ fn of_a_step_that_may_fail_every_item_and_every_hook_is_run() {
     let mut run = Portcullis::new().config(each).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["a", "b", "c", "process"]);
-    let said = run.said().1;
+    let said = run.streams().1;
     assert!(said.contains("the step `seeds` goes on with its next command: it ended with status 1 in command 1 of 3, `sh -c"), "{said}");
     assert!(
         said.contains("the step `seeds` failed after") && said.contains("it failed 2 times; the last time it ended with status 1"),
@@ -203,7 +207,7 @@ fn of_a_step_that_may_fail_every_item_and_every_hook_is_run() {
     let mut second = Portcullis::new().config(&toml("")).sh("true").start();
     second.exits(1);
     assert_eq!(order(&second), ["5-a.sh", "10-b.sh"]);
-    assert!(second.said().1.contains("in command 2 of 3, `sh ") && second.said().1.contains("10-b.sh`"), "{}", second.said().1);
+    assert!(second.streams().1.contains("in command 2 of 3, `sh ") && second.streams().1.contains("10-b.sh`"), "{}", second.streams().1);
 }
 
 #[test]
@@ -219,7 +223,7 @@ fn a_step_sees_its_own_variables_and_each_of_its_items_is_checked() {
 }
 
 #[test]
-fn the_migration_sees_its_variables_and_its_condition_is_asked_in_its_turn() {
+fn the_migration_sees_its_variables_and_its_condition_is_evaluated_in_its_turn() {
     let toml = |exists: bool| {
         format!(
             "[[steps]]\nat = \"ready\"\ncommand = [\"sh\", \"-c\", \"echo > made\"]\n\
@@ -247,7 +251,7 @@ fn a_mode_without_a_process_ends_well_after_its_steps() {
 }
 
 #[test]
-fn steps_are_told_with_their_state_their_time_and_their_note() {
+fn steps_are_reported_with_their_state_their_time_and_their_note() {
     let toml = noting("seed", "") + "[[steps]]\nname = \"index\"\ncommand = [\"true\"]\ncheck = [\"true\"]\n";
     let run = Portcullis::new().config(&toml).sh("exec sleep 600").start();
     run.until_status("/readyz", 200, secs(20));

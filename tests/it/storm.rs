@@ -126,7 +126,7 @@ fn storm() -> Duration {
     run.until_stderr("stopping: no longer ready", secs(10));
     let taken = watch.elapsed();
     let page = run.get("/metrics").body;
-    assert!(run.ends_within(secs(4)), "the end takes longer than stop_timeout and a second:\n{}", run.said().1);
+    assert!(run.ends_within(secs(4)), "the end takes longer than stop_timeout and a second:\n{}", run.streams().1);
     run.exits(7);
     drop(crowd);
     run.leaves_nothing();
@@ -160,7 +160,7 @@ sleep 1 while 1;
 
 /// What the log says of the longest turn of a run that is over.
 fn longest_turn(run: &Running) -> Duration {
-    let stderr = run.said().1;
+    let stderr = run.streams().1;
     let message = stderr.rsplit_once("the longest turn of the loop so far took ").and_then(|(_, rest)| rest.split_once(" us"));
     Duration::from_micros(message.and_then(|(micros, _)| micros.parse().ok()).unwrap_or_else(|| panic!("nothing is reported:\n{stderr}")))
 }
@@ -179,13 +179,13 @@ fn pool(term: &str) -> Duration {
     eventually("all workers are there", secs(60), || (run.descendants().len() > 400).then_some(()));
     let watch = Stopwatch::start();
     run.signal(15);
-    assert!(run.ends_within(secs(20)), "{}", run.said().1);
+    assert!(run.ends_within(secs(20)), "{}", run.streams().1);
     // A second beside the time to end; more is the machine's.
     let took = watch.elapsed();
     run.exits(7);
     run.leaves_nothing();
-    let is_killed = run.said().1.contains("killing pid");
-    assert_eq!(is_killed, term == "IGNORE", "{}", run.said().1);
+    let is_killed = run.streams().1.contains("killing pid");
+    assert_eq!(is_killed, term == "IGNORE", "{}", run.streams().1);
     assert!(took < secs(if is_optimized() { 3 } else { 5 }), "the end took {took:?}");
     let longest = longest_turn(&run);
     eprintln!("{term}: the end took {took:?}, longest turn {longest:?}");

@@ -85,6 +85,9 @@ const RETIRED_FILES: &[(&str, &str)] = &[
     ("why", "reason"),
 ];
 
+/// Words that no function is named with, and no variable, field or module of `src` is called: they do not tell what it does or holds.
+const RIDDLES: [&str; 4] = ["told", "said", "asked", "heard"];
+
 /// Names that several public types may share, because they are only used behind their module: `redis::Session`.
 const SHARED: &[(&str, &str)] = &[
     ("Options", "the options of a subcommand: `status::Options`"),
@@ -95,8 +98,14 @@ const SHARED: &[(&str, &str)] = &[
 fn retired(source: &Source, path: &str) -> Vec<String> {
     let mut found = Vec::new();
     let names = || RETIRED.iter().filter(|(_, _, elsewhere)| !elsewhere.iter().any(|other| path.starts_with(other)));
+    let mut is_function = false;
     for (line, word) in tokens_with_tests(&source.text) {
         found.extend(names().filter(|(old, ..)| *old == word).map(|(old, new, _)| format!("{path}:{line}: {old}, now {new}")));
+        let is_riddle = if is_function { word.split('_').any(|part| RIDDLES.contains(&part)) } else { RIDDLES.contains(&word.as_str()) };
+        if is_riddle && (is_function || path.starts_with("src/")) {
+            found.push(format!("{path}:{line}: {word}, a riddle: name what it does or holds"));
+        }
+        is_function = word == "fn";
     }
     let files = names().map(|(old, new, _)| (*old, *new)).chain(RETIRED_FILES.iter().copied());
     for (old, new) in files {
@@ -129,6 +138,11 @@ fn retired_names_are_recognised() {
         found("src/a.rs", "struct Pen;\nfn f(errands: u8) {}"),
         ["src/a.rs:1: Pen, now HeartbeatWriter", "src/a.rs:2: errands, now exec_probes"]
     );
+    assert_eq!(
+        found("tests/it/a.rs", "fn who_is_told() {\n    let said = 1;\n}"),
+        ["tests/it/a.rs:1: who_is_told, a riddle: name what it does or holds"]
+    );
+    assert_eq!(found("src/a.rs", "let asked = 1;").len(), 1);
     assert_eq!(found("src/a.rs", "#[cfg(test)]\nmod tests {\n    use super::Why;\n}").len(), 1);
     assert_eq!(found("src/registry/beat.rs", ""), ["src/registry/beat.rs: registry, now heartbeat, heartbeat_reader"]);
     assert_eq!(found("tests/it/answers.rs", ""), ["tests/it/answers.rs: answers, now response_cache, last_results"]);

@@ -59,7 +59,7 @@ fn place(listen: Option<&str>, socket: Option<&str>) -> ServerLocation {
 }
 
 #[test]
-fn the_server_is_looked_for_where_it_was_told_to_be() {
+fn the_server_is_looked_for_where_it_is_configured() {
     const LISTEN: &str = "PORTCULLIS_HEALTH__LISTEN";
     const SOCKET: &str = "PORTCULLIS_HEALTH__SOCKET";
     let file = || Some(place(Some("0.0.0.0:7000"), Some("/run/file.sock")));

@@ -100,8 +100,8 @@ mod tests {
         #[test]
         fn what_is_left_is_what_a_shell_leaves(value in "[ab/]{0,6}", pattern in "[ab/*?]{0,4}", mark in "##?|%%?") {
             let script = format!("p=$2; printf %s \"${{1{mark}$p}}\"");
-            let said = Command::new("bash").args(["-c", &script, "x", &value, &pattern]).output().unwrap();
-            prop_assert_eq!(Trim::of(&mark).apply(&value, &pattern), String::from_utf8(said.stdout).unwrap());
+            let output = Command::new("bash").args(["-c", &script, "x", &value, &pattern]).output().unwrap();
+            prop_assert_eq!(Trim::of(&mark).apply(&value, &pattern), String::from_utf8(output.stdout).unwrap());
         }
     }
 }

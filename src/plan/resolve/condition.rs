@@ -194,8 +194,8 @@ impl<'c> Reader<'c, '_> {
             let shown = if looks_secret(name, value) { String::new() } else { format!(" is `{value}`, which") };
             self.context.notice(format!("{name}{shown} is neither `true` nor `false`; it counts as not true"));
         }
-        let told = value.filter(|value| self.depth == Depth::Whole && !value.is_empty() && comparison.wants_number(value));
-        if told.is_some() {
+        let number = value.filter(|value| self.depth == Depth::Whole && !value.is_empty() && comparison.wants_number(value));
+        if number.is_some() {
             self.context.notice(format!("{name} is compared with a number and is none, so the comparison does not hold"));
         }
         Found::decided(comparison.holds(value), format!("{name} {}", comparison.words()))

@@ -13,7 +13,7 @@ fn a_reload_waits_for_nothing_that_another_one_has_begun() {
     let (run, path) = run(ON_DEMAND);
     std::fs::write(&path, config(&path, SLOW)).unwrap();
     let first = sent(&run, "/control/reload?wait_ms=60000");
-    eventually("the reload has begun", secs(20), || run.said().1.contains("reloading: module slow added").then_some(()));
+    eventually("the reload has begun", secs(20), || run.streams().1.contains("reloading: module slow added").then_some(()));
     let watch = Stopwatch::start();
     order(&run, &["reload"], 0, "nothing has changed");
     std::fs::write(&path, config(&path, &SLOW.replace("60s", "61s"))).unwrap();
@@ -143,7 +143,7 @@ fn a_reload_continues_if_its_client_has_gone() {
         std::fs::write(&path, config(&path, &slow(new))).unwrap();
         let mut cut = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&run.socket).unwrap()).unwrap();
         cut.write_all(b"POST /control/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").unwrap();
-        let begun = || run.said().1.matches("reloading: module slow changed").count() > turn;
+        let begun = || run.streams().1.matches("reloading: module slow changed").count() > turn;
         eventually("the reload has begun", secs(20), || begun().then_some(()));
         drop(cut);
         run.child_pid(&format!("done {new}"));

@@ -289,7 +289,7 @@ fn a_wrong_password_is_tried_three_times_so_that_the_account_is_not_locked() {
 }
 
 #[test]
-fn a_password_is_sent_as_it_is_where_that_is_said() {
+fn a_password_is_sent_as_it_is_where_that_is_configured() {
     let dify = DifyServer::start();
     dify.world().password = PASSWORD;
     let run = start(&dify, &format!("{}password_encoding = \"plain\"\nclients = [\"DifyServer\"]\n", account()));
@@ -325,7 +325,7 @@ fn the_keys_of_all_apps_over_all_pages_are_found_and_none_is_created() {
 }
 
 #[test]
-fn more_apps_than_a_report_has_room_for_are_left_out_and_that_is_said() {
+fn more_apps_than_a_report_has_room_for_are_left_out_and_that_is_reported() {
     let dify = DifyServer::start();
     let app = |number: usize| App { id: format!("app-{number:04}"), mode: if number < 499 { "chat" } else { "workflow" }, key: None };
     dify.world().apps = (0..620).map(app).collect();
@@ -429,7 +429,7 @@ fn keys_tokens_and_foreign_words_are_shown_to_no_one_and_details_only_to_authori
     let mut all: Vec<String> = paths.iter().flat_map(|path| [run.get(path).body, run.get_over_socket(path).body]).collect();
     run.signal(15);
     run.wait_exit(secs(20));
-    let (stdout, stderr) = run.said();
+    let (stdout, stderr) = run.streams();
     all.extend([reported, stdout, stderr]);
     for secret in [
         "app-chat-key-1",

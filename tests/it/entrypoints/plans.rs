@@ -25,7 +25,7 @@ fn every_configuration_is_planned_without_a_shell() {
             assert!(SHELLS.iter().all(|shell| std::fs::read(tree.root().join(shell)).map_or(true, stands_in)), "{name} has a shell");
             let mut running = start(&cases, case, By::Plan(&text), &tree, &mounts);
             let code = ended(&mut running);
-            let (stdout, stderr) = running.said();
+            let (stdout, stderr) = running.streams();
             let wanted = recorded[&case.name].clone().expected(&cases, case);
             // What is refused before anything is done may be refused by the plan, too; with 0 where nothing is to be started.
             let may_be_refused = wanted.calls.is_empty() && wanted.exit.is_some_and(|wanted| wanted != 0 || code == 0);

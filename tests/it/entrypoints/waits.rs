@@ -44,7 +44,7 @@ fn held(name: &str, cases: &Cases, wait: &Wait, text: &str) -> Option<String> {
     // Whatever would be called too soon would be called by now.
     let watch = Stopwatch::start();
     eventually("nothing more is called", secs(30), || (watch.elapsed() > Duration::from_millis(700)).then_some(()));
-    let stderr = running.said().1;
+    let stderr = running.streams().1;
     let waits = stderr.lines().filter(|line| line.contains(" info waiting for ") && line.ends_with(" at most")).count();
     let seen = Outcome { case: case.name.clone(), exit: wanted.exit, calls: calls(), files: wanted.files.clone() };
     running.stop();

@@ -97,7 +97,7 @@ fn two_live_replicas_of_one_name_are_both_counted() {
     until_key(&redis, Some("ready"));
     let second = timing(replica(&redis.url(), "one", "")).start();
     eventually("one of them has another name", secs(30), || {
-        [&first, &second].iter().any(|run| run.said().1.contains("another live instance has the same id")).then_some(())
+        [&first, &second].iter().any(|run| run.streams().1.contains("another live instance has the same id")).then_some(())
     });
     let ready = format!("portcullis:{{{KEY}}}:ready");
     eventually("both are counted", secs(30), || (redis.command(&["ZCARD", &ready]) == Reply::Number(2)).then_some(()));
@@ -282,5 +282,5 @@ fn the_first_heartbeat_is_not_called_written_again() {
     run.until_stderr("is not written yet", secs(30));
     redis.launch();
     run.until_stderr(&format!("the heartbeat {KEY} is written now"), secs(60));
-    assert!(!run.said().1.contains("written again"), "{}", run.said().1);
+    assert!(!run.streams().1.contains("written again"), "{}", run.streams().1);
 }

@@ -76,7 +76,7 @@ fn enough_that_do_not_stay_are_not_enough() {
     assert!(run.runs());
     redis.command(&["DEL", KEY]);
     run.exits(69);
-    assert!(run.said().0.starts_with("api: 0 ready, 1 wanted\n"), "{}", run.said().0);
+    assert!(run.streams().0.starts_with("api: 0 ready, 1 wanted\n"), "{}", run.streams().0);
     ready(&["api", "--stable", "2s", "--watch", "--url", &redis.url()]).exits(64);
 }
 
@@ -125,7 +125,7 @@ fn a_watcher_reports_changes() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
-    eventually("the end is reported", secs(20), || watcher.said().0.ends_with("api: 0 ready, 1 wanted\n").then_some(()));
+    eventually("the end is reported", secs(20), || watcher.streams().0.ends_with("api: 0 ready, 1 wanted\n").then_some(()));
 }
 
 /// The lines between `<!-- NAME -->` and the end of the code block after it.

@@ -123,7 +123,7 @@ fn replicas_of_before_and_of_now_share_one_registry() {
 
 #[track_caller]
 fn answers(run: &Running) {
-    assert_eq!((run.get("/livez").code, run.get("/readyz").code), (200, 200), "{}", run.said().1);
+    assert_eq!((run.get("/livez").code, run.get("/readyz").code), (200, 200), "{}", run.streams().1);
     for path in ["/status?verbose", "/actuator/health"] {
         let reported = run.get_over_socket(path);
         assert!(reported.code == 200 && serde_json::from_str::<serde_json::Value>(&reported.body).is_ok(), "{path}: {reported:?}");
@@ -145,7 +145,7 @@ fn nonsense_in_the_registry_disturbs_no_replica_and_its_stop_withdraws() {
         poison(&redis);
         answers(&run);
     }
-    let said = run.said().1;
+    let said = run.streams().1;
     assert!(!said.contains("internal error of portcullis") && !said.contains("is not written"), "{said}");
     run.signal(15);
     run.exits(0);

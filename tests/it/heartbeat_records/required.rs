@@ -49,15 +49,15 @@ fn without_its_heartbeat_it_is_not_ready_and_the_process_is_not_affected() {
     run.until_stdout("ready", secs(30));
     let child = run.child_pid("child");
     run.until_stderr("not ready: not accepting traffic", secs(30));
-    assert!(!run.said().1.contains("ready: accepting traffic"), "{}", run.said().1);
+    assert!(!run.streams().1.contains("ready: accepting traffic"), "{}", run.streams().1);
     run.until_stderr("is not written yet, and without it this replica is not ready: connection refused", secs(30));
     is_not_ready(&run);
     for round in 0..2 {
         redis.restart();
         run.until_status("/readyz", 200, secs(30));
         until_key(&redis, Some("ready"));
-        let reported = run.said().1.matches(" ready: accepting traffic").count();
-        assert_eq!(reported, round + 1, "{}", run.said().1);
+        let reported = run.streams().1.matches(" ready: accepting traffic").count();
+        assert_eq!(reported, round + 1, "{}", run.streams().1);
         // The first beat that was written tells nothing of those that were not: the next one comes in 20 s.
         assert_eq!(record(&redis), ("UP".to_owned(), serde_json::Value::Null), "round {round}");
         let well = run.get("/healthz").json();
@@ -68,7 +68,7 @@ fn without_its_heartbeat_it_is_not_ready_and_the_process_is_not_affected() {
         is_not_ready(&run);
         assert!(process::alive(child) && run.child_pid("child") == child, "round {round}");
     }
-    assert_eq!(run.said().0, "ready\n");
+    assert_eq!(run.streams().0, "ready\n");
     run.signal(15);
     run.exits(0);
 }

@@ -22,7 +22,7 @@ impl Watched {
 
     #[track_caller]
     fn lives(&self) {
-        assert!(process::alive(self.child), "the process ended: {}", self.run.said().1);
+        assert!(process::alive(self.child), "the process ended: {}", self.run.streams().1);
         assert_eq!(self.run.get("/livez").code, 200);
         assert_eq!(self.run.get("/readyz").code, 200, "readiness hangs on the heartbeat");
     }
@@ -33,7 +33,7 @@ impl Watched {
         let before = self.failures();
         eventually(&format!("{trouble} is reported"), secs(30), || {
             self.lives();
-            (self.run.said().1.contains(trouble) && self.failures() >= before + 3).then_some(())
+            (self.run.streams().1.contains(trouble) && self.failures() >= before + 3).then_some(())
         });
     }
 
@@ -41,7 +41,7 @@ impl Watched {
     fn through_once(&self, trouble: &str) {
         eventually(&format!("{trouble} is reported"), secs(30), || {
             self.lives();
-            self.run.said().1.contains(trouble).then_some(())
+            self.run.streams().1.contains(trouble).then_some(())
         });
     }
 

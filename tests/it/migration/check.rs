@@ -30,7 +30,7 @@ fn of_twenty_replicas_at_once_one_migrates_and_nineteen_skip() {
     }
     assert_eq!(runs(&server), "1");
     assert_eq!(server.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
-    let skipped = replicas.iter().filter(|run| run.said().1.contains("the migration is skipped")).count();
+    let skipped = replicas.iter().filter(|run| run.streams().1.contains("the migration is skipped")).count();
     assert_eq!(skipped, 19);
     for run in &mut replicas {
         run.signal(15);

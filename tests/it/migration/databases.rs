@@ -60,7 +60,7 @@ fn behind_a_pooler_the_lock_is_one_of_a_transaction_and_none_is_left() {
     };
     let runs: Vec<_> = (0..2).map(|number| through(&format!("replica-{number}"), &migration(&server, "1")).start()).collect();
     all_ready(&runs);
-    assert!(runs[0].said().1.contains("there is a pooler in between"));
+    assert!(runs[0].streams().1.contains("there is a pooler in between"));
     assert_eq!(server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs"), "begin end begin end");
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
     eventually("no lock is left", secs(10), || (server.psql(locks) == "0").then_some(()));
@@ -93,14 +93,14 @@ fn mariadb_lets_one_migrate_at_a_time_and_frees_the_lock_of_the_dead() {
     let runs: Vec<_> = (0..5).map(|number| elsewhere(&format!("replica-{number}"), &noted(&dir), &check, "").start()).collect();
     all_ready(&runs);
     in_series(&dir, 5);
-    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
+    let settled = runs.iter().filter(|run| run.streams().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0, "clean ends were taken for unclean ones");
     drop(runs);
     let holder = elsewhere("holder", &stubborn().replace("ready", "migrating"), &check, "").start();
     holder.until_stdout("migrating", secs(60));
     let next = elsewhere("next", "true\n", &check, "").start();
     kill_hands_over(holder, &next, "holds the migration lock; queueing");
-    assert!(next.said().1.contains("disappeared without releasing it"));
+    assert!(next.streams().1.contains("disappeared without releasing it"));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn redis_holds_the_lock_only_if_it_is_named() {
     all_ready(&runs);
     in_series(&dir, 3);
     assert_eq!(redis.get("portcullis:{migrate:default}:lock"), None);
-    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
+    let settled = runs.iter().filter(|run| run.streams().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0);
 }
 
@@ -204,7 +204,7 @@ fn a_container_that_migrates_by_itself_and_those_of_ours_keep_each_other_out() {
     all_ready(&runs);
     in_series(&dir, 3);
     assert_eq!(redis.get(UNWRAPPED), None);
-    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
+    let settled = runs.iter().filter(|run| run.streams().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0);
     runs.clear();
     let holder = beside(&server, &redis, "holder", &stubborn().replace("ready", "migrating")).start();
@@ -282,7 +282,7 @@ fn a_session_left_in_mariadb_is_waited_for_and_left_alone_because_it_may_be_anyb
     for host in ["127.0.0.1", "[::1]"] {
         let server = MariaDb::start("secret", &["--skip-name-resolve", "--innodb-lock-wait-timeout=600", "--bind-address=*"]);
         let (next, took, left) = orphaned(&server, host);
-        assert!(next.said().1.contains("may belong to an earlier migration"), "{}", next.said().1);
+        assert!(next.streams().1.contains("may belong to an earlier migration"), "{}", next.streams().1);
         assert_eq!(left, "1");
         assert!(took >= secs(30) && took < secs(60), "{took:?}");
     }
@@ -301,5 +301,5 @@ fn a_container_that_ends_after_its_migration_ends_cleanly_in_mariadb() {
     let watch = Stopwatch::start();
     next.until_status("/readyz", 200, secs(60));
     assert!(watch.elapsed() < secs(6), "{:?}", watch.elapsed());
-    assert!(!next.said().1.contains("disappeared without releasing it"), "{}", next.said().1);
+    assert!(!next.streams().1.contains("disappeared without releasing it"), "{}", next.streams().1);
 }

@@ -52,9 +52,9 @@ fn killed_twenty_times(server: &Postgres, pooler: &PgBouncer, seed: u64) {
         runs[victim] = start(&format!("replica-{round}-again"));
         for run in &runs {
             run.until_status("/readyz", 200, secs(120));
-            settled += usize::from(run.said().1.contains("disappeared without releasing it"));
-            waited += usize::from(run.said().1.contains("may belong to an earlier migration"));
-            assert!(!run.said().1.contains("ending the sessions"), "{}", run.said().1);
+            settled += usize::from(run.streams().1.contains("disappeared without releasing it"));
+            waited += usize::from(run.streams().1.contains("may belong to an earlier migration"));
+            assert!(!run.streams().1.contains("ending the sessions"), "{}", run.streams().1);
         }
         assert_eq!(server.psql(&format!("SELECT count(*) FROM version WHERE n = {round}")), "1");
         for mut session in short {
@@ -97,7 +97,7 @@ fn hands_over(place: &str, check: &str) {
     for number in 1..10 {
         runs.insert(number, elsewhere(&format!("replica-{number}"), "true\n", check, "").start());
     }
-    for run in runs.values().filter(|run| !run.said().1.contains("running the migration")) {
+    for run in runs.values().filter(|run| !run.streams().1.contains("running the migration")) {
         run.until_stderr("holds the migration lock", secs(60));
     }
     let watch = Stopwatch::start();
@@ -108,7 +108,7 @@ fn hands_over(place: &str, check: &str) {
     let took = watch.elapsed();
     eprintln!("ten replicas handed over in {took:?}: {place}");
     for run in runs.values() {
-        assert!(!run.said().1.contains("disappeared without releasing it"), "{}", run.said().1);
+        assert!(!run.streams().1.contains("disappeared without releasing it"), "{}", run.streams().1);
     }
     assert!(took < secs(6), "{took:?}");
 }
@@ -146,7 +146,7 @@ fn a_roles_transaction_timeout_does_not_end_the_pooled_lock() {
     let run = elsewhere("one", "echo migrating\nsleep 7\n", &at(pooler.port, ""), "").start();
     run.until_stdout("migrating", secs(60));
     run.until_status("/readyz", 200, secs(60));
-    assert!(!run.said().1.contains("is lost"), "{}", run.said().1);
+    assert!(!run.streams().1.contains("is lost"), "{}", run.streams().1);
     eventually("no lock is left", secs(10), || {
         (server.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0").then_some(())
     });

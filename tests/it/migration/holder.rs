@@ -75,7 +75,7 @@ fn a_lock_that_was_lost_in_a_gap_lets_nothing_continue() {
     wait::never("it runs", secs(13), || !process::stands_still(run.pid()));
     run.signal(libc::SIGCONT);
     run.exits(76);
-    assert!(!run.said().1.contains("starting the process"), "{}", run.said().1);
+    assert!(!run.streams().1.contains("starting the process"), "{}", run.streams().1);
     run.leaves_nothing();
 }
 
@@ -100,7 +100,7 @@ fn a_clean_hand_over_takes_no_time_and_an_unclean_one_settles() {
         run.until_status("/readyz", 200, secs(60));
     }
     assert!(watch.elapsed() >= secs(8) && watch.elapsed() < secs(20), "{:?}", watch.elapsed());
-    let settled = [&second, &third].iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
+    let settled = [&second, &third].iter().filter(|run| run.streams().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 1, "a replica that came after a clean end did not wait");
 }
 
@@ -155,7 +155,7 @@ fn a_session_that_outlives_its_client_is_ended_after_half_a_minute_and_no_other_
     eventually("it is waited for", secs(30), || next.get("/status").body.contains(r#""role":"fencing""#).then_some(()));
     next.until_status("/readyz", 200, secs(120));
     assert!(watch.elapsed() >= secs(30), "{:?}", watch.elapsed());
-    assert!(next.said().1.contains("ending the sessions of an earlier migration"));
+    assert!(next.streams().1.contains("ending the sessions of an earlier migration"));
     assert_eq!(sessions(&server, "portcullis-mig:ffffffff"), "1", "another lock's session was ended");
     end(bystander);
 }
@@ -167,7 +167,7 @@ fn leftovers_in_a_migrations_group_end_before_the_lock_is_released() {
     let script = "(trap '' TERM; while :; do sleep 1; done) > /dev/null 2>&1 &\necho left $!\n";
     let run = replica(&server, "one", script, "").start();
     run.until_stdout("left", secs(60));
-    let pid: i32 = run.said().0.lines().find_map(|line| line.strip_prefix("left ")?.parse().ok()).unwrap();
+    let pid: i32 = run.streams().0.lines().find_map(|line| line.strip_prefix("left ")?.parse().ok()).unwrap();
     let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
     wait::never("the lock is free and somebody works", secs(3), || server.psql(sql) == "0" && process::alive(pid));
     run.until_status("/readyz", 200, secs(60));
@@ -195,7 +195,7 @@ fn a_lock_session_that_is_ended_while_another_replica_queues_lets_no_two_migrate
     end_lock_sessions(&server, "holder");
     next.until_status("/readyz", 200, secs(60));
     let events = server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs");
-    if holder.said().1.contains("the migration lock is regained") {
+    if holder.streams().1.contains("the migration lock is regained") {
         assert_eq!(events, "begin end begin end");
         holder.until_status("/readyz", 200, secs(30));
     } else {
@@ -215,7 +215,7 @@ fn a_lock_that_another_replica_got_stops_the_migration_with_76() {
     let watch = Stopwatch::start();
     run.exits(76);
     assert!(watch.elapsed() < secs(15), "{:?}", watch.elapsed());
-    assert_eq!(run.said().0, "migrating\ngot 15\n");
+    assert_eq!(run.streams().0, "migrating\ngot 15\n");
     run.leaves_nothing();
     end(thief);
 }

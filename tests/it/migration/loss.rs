@@ -36,7 +36,7 @@ fn cut_off(network: &Network, mut far: Running, program: &str, near: &Running) {
     assert_eq!(far.wait_exit(secs(60)), Exit::Code(76));
     let stopped = watch.elapsed();
     assert!(!process::alive(migration));
-    assert!(!near.said().0.contains("migrating"), "both at once");
+    assert!(!near.streams().0.contains("migrating"), "both at once");
     near.until_stdout("migrating", secs(90));
     let began = watch.elapsed();
     near.until_status("/readyz", 200, secs(30));
@@ -81,9 +81,9 @@ fn the_session_of_a_migration_that_is_cut_off_is_gone_before_another_one_migrate
     let near = replica(&server, "near", &counts, "").start();
     near.until_stderr("waiting behind portcullis-lock:45c95949:far:", secs(60));
     cut_off(&network, far, "psql", &near);
-    assert!(near.said().0.contains("migrating, 0 left"), "{}", near.said().0);
+    assert!(near.streams().0.contains("migrating, 0 left"), "{}", near.streams().0);
     // The server noticed by itself that the client was gone: nothing had to be ended.
-    assert!(!near.said().1.contains("ending the sessions"), "{}", near.said().1);
+    assert!(!near.streams().1.contains("ending the sessions"), "{}", near.streams().1);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn a_migration_creates_the_database_in_one_replica_while_the_others_wait() {
         run.until_status("/readyz", 200, secs(120));
         run.until_status("/healthz", 200, secs(30));
     }
-    let migrated = runs.iter().filter(|run| run.said().0.contains("migrating")).count();
+    let migrated = runs.iter().filter(|run| run.streams().0.contains("migrating")).count();
     assert_eq!(migrated, 1, "it would have failed a second time");
     assert_eq!(server.try_psql("shop", "SELECT ok FROM done").unwrap(), "t");
     drop(runs);
@@ -61,7 +61,7 @@ fn a_migration_creates_the_database_in_mariadb() {
     for run in &runs {
         run.until_status("/readyz", 200, secs(120));
     }
-    assert_eq!(runs.iter().filter(|run| run.said().0.contains("migrating")).count(), 1);
+    assert_eq!(runs.iter().filter(|run| run.streams().0.contains("migrating")).count(), 1);
 }
 
 #[test]

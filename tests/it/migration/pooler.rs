@@ -57,7 +57,7 @@ fn an_idle_session_that_a_pooler_keeps_under_the_migrations_name_is_not_a_leftov
     let second = through(&server, &pooler, Lock::Pooled, "second", &script, "lock_timeout = \"20s\"").start();
     second.until_status("/readyz", 200, secs(60));
     assert!(watch.elapsed() < secs(10), "{:?}", watch.elapsed());
-    assert!(!second.said().1.contains("sessions"), "{}", second.said().1);
+    assert!(!second.streams().1.contains("sessions"), "{}", second.streams().1);
     assert_eq!(server.psql("SELECT count(*) FROM runs"), "2");
 }
 
@@ -76,7 +76,7 @@ fn the_end_of_a_leftover_is_seen_under_the_pooled_lock() {
     run.until_stderr("may belong to an earlier migration", secs(30));
     run.until_status("/readyz", 200, secs(60));
     assert!(watch.elapsed() < secs(25), "{:?}", watch.elapsed());
-    assert!(run.said().1.contains("no session of an earlier migration is at work any more"), "{}", run.said().1);
+    assert!(run.streams().1.contains("no session of an earlier migration is at work any more"), "{}", run.streams().1);
     assert!(left.wait().expect("wait for psql").success(), "it was ended");
 }
 
@@ -99,7 +99,7 @@ fn lent(lock: Lock) {
     drop(holder);
     next.until_stderr("may belong to an earlier migration", secs(30));
     next.until_status("/readyz", 200, secs(90));
-    assert!(application.wait().expect("wait for psql").success(), "a session of the application was ended; {}", next.said().1);
+    assert!(application.wait().expect("wait for psql").success(), "a session of the application was ended; {}", next.streams().1);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_session_that_the_pooler_lends_is_left_alone_by_a_lock_that_goes_past_it() {
 #[track_caller]
 pub(super) fn none_settled(runs: &[Running]) {
     for run in runs {
-        let said = run.said().1;
+        let said = run.streams().1;
         assert!(!said.contains("disappeared without releasing it"), "{said}");
     }
 }
@@ -173,7 +173,7 @@ fn timeouts_of_a_role_do_not_end_the_lock() {
     });
     for run in runs {
         run.until_status("/readyz", 200, secs(60));
-        assert!(!run.said().1.contains("is lost"), "{}", run.said().1);
+        assert!(!run.streams().1.contains("is lost"), "{}", run.streams().1);
     }
 }
 

@@ -20,7 +20,7 @@ fn a_check_in_sql_is_reported_and_its_time_does_not_count_for_the_lock() {
     run.until_status("/readyz", 200, secs(60));
     // The log is written by a thread of its own.
     run.until_stderr("ready: accepting traffic", secs(20));
-    let log = run.said().1;
+    let log = run.streams().1;
     let steps = [
         "checking whether there is anything to migrate",
         "requesting the migration lock",
@@ -46,7 +46,7 @@ fn each_step_of_a_migration_is_reported_with_its_own_time() {
     let first = replica(&server, "first", &script, &more).start();
     first.until_status("/readyz", 200, secs(60));
     first.until_stderr("ready: accepting traffic", secs(20));
-    let log = first.said().1;
+    let log = first.streams().1;
     let steps = [
         "checking whether there is anything to migrate",
         "requesting the migration lock",
@@ -64,7 +64,7 @@ fn each_step_of_a_migration_is_reported_with_its_own_time() {
     let second = replica(&server, "second", &script, &more).start();
     second.until_status("/readyz", 200, secs(60));
     second.until_stderr("ready: accepting traffic", secs(20));
-    let log = second.said().1;
+    let log = second.streams().1;
     assert!(log.contains("checking whether there is anything to migrate"), "{log}");
     assert!(log.contains("the schema is up to date, so the migration is skipped") && !log.contains("done after"), "{log}");
 }

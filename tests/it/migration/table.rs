@@ -60,7 +60,7 @@ fn a_row_lets_one_migrate_at_a_time_where_there_are_no_advisory_locks_and_counts
     let runs: Vec<_> = (0..4).map(|number| at(port, &format!("replica-{number}"), &script, "My Locks").start()).collect();
     for run in &runs {
         run.until_status("/readyz", 200, secs(120));
-        let said = run.said().1;
+        let said = run.streams().1;
         assert!(!said.contains("disappeared without releasing it"), "{said}");
     }
     let events = server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs");
@@ -80,10 +80,10 @@ fn a_row_behind_a_pooler_is_kept_over_its_lease_and_has_a_schema() {
     holder.until_stdout("migrating", secs(60));
     let next = at(pooler.port, "next", "echo migrating\n", "ops.locks").start();
     next.until_stderr("portcullis-lock:table:holder:", secs(60));
-    wait::never("both at once", secs(40), || next.said().0.contains("migrating"));
+    wait::never("both at once", secs(40), || next.streams().0.contains("migrating"));
     for run in [holder, next] {
         run.until_status("/readyz", 200, secs(60));
-        assert!(!run.said().1.contains("is lost"), "{}", run.said().1);
+        assert!(!run.streams().1.contains("is lost"), "{}", run.streams().1);
     }
     assert_eq!(server.psql("SELECT fence FROM ops.locks"), "2");
 }
@@ -114,7 +114,7 @@ fn a_row_that_another_replica_got_stops_the_migration_with_76() {
     run.until_stdout("migrating", secs(60));
     server.psql("UPDATE locks SET owner = 'thief', fence = fence + 1, expires_at = now() + interval '1 hour'");
     run.exits(76);
-    assert_eq!(run.said().0, "migrating\ngot 15\n");
+    assert_eq!(run.streams().0, "migrating\ngot 15\n");
     assert_eq!(server.psql("SELECT owner FROM locks"), "thief");
 }
 

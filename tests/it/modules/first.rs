@@ -63,7 +63,7 @@ fn the_checks_go_through_a_module_that_comes_first_and_is_stopped_last() {
         lines(&run, &["begin", "proxy", "migrated"]),
         ["begin proxy", "proxy is ready for new connections", "migrated", "begin main"]
     );
-    let log = run.said().1;
+    let log = run.streams().1;
     assert!(!log.contains("db is not ready"), "the database is not probed before the proxy is up:\n{log}");
     let status = run.get("/status?verbose").body;
     assert!(status.find("module:proxy") < status.find("wait:db"), "{status}");
@@ -80,7 +80,7 @@ fn without_that_the_start_fails_because_the_proxy_is_missing() {
     let config = service(&run, &postgres, port, "");
     let mut run = run.config(&config).start();
     run.exits(69);
-    assert!(run.said().1.contains("db (postgres://") && !run.said().0.contains("begin proxy"), "{:?}", run.said());
+    assert!(run.streams().1.contains("db (postgres://") && !run.streams().0.contains("begin proxy"), "{:?}", run.streams());
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn term_while_it_starts_ends_both() {
     let proxy = "[modules.proxy]\ncommand = [\"@\", \"proxy\"]\nstart = \"first\"\nstarted = { url = \"file://DIR/proxy.up\" }\n";
     let mut run = run(proxy);
     run.until_stdout("begin proxy", secs(20));
-    wait::never("the process starts", Duration::from_millis(200), || run.said().0.contains("begin main"));
+    wait::never("the process starts", Duration::from_millis(200), || run.streams().0.contains("begin main"));
     run.signal(15);
     run.exits(143);
     assert_eq!(lines(&run, &["begin", "end"]), ["begin proxy", "end proxy"]);
@@ -157,7 +157,7 @@ fn the_process_waits_for_the_modules_that_it_comes_after_in_each_start() {
                   restart = \"always\"\nrestart_delay = \"10ms\"\n[process]\nrestart = \"always\"\nrestart_delay = \"10ms\"\n";
     let run = run(module);
     run.until_stdout("begin proxy", secs(20));
-    wait::never("the process starts", Duration::from_millis(200), || run.said().0.contains("begin main"));
+    wait::never("the process starts", Duration::from_millis(200), || run.streams().0.contains("begin main"));
     up(&run, "proxy");
     run.until_stdout("begin main", secs(20));
     std::fs::remove_file(run.dir().join("proxy.up")).unwrap();

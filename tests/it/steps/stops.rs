@@ -65,14 +65,14 @@ fn a_stop_ends_the_queue_for_a_lock() {
     queued.until_stderr("the step `index` waits for the lock", secs(20));
     queued.signal(15);
     queued.exits(143);
-    assert!(!queued.said().0.contains("second"), "{:?}", queued.said());
+    assert!(!queued.streams().0.contains("second"), "{:?}", queued.streams());
     let mut next = starting(&toml("echo third"));
     next.until_stderr("the step `index` waits for the lock", secs(20));
-    assert!(!next.said().0.contains("third"));
+    assert!(!next.streams().0.contains("third"));
     fs::write(holder.dir().join("go"), "").unwrap();
     holder.exits(0);
     next.exits(0);
-    assert!(next.said().0.contains("third"));
+    assert!(next.streams().0.contains("third"));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_lock_that_goes_while_a_step_runs_ends_the_step_and_the_start() {
     other.until_stderr("waiting behind", secs(60));
     end();
     let code = run.wait_exit(secs(60));
-    let said = run.said().1;
+    let said = run.streams().1;
     if matches!(code, crate::support::Exit::Code(76)) {
         assert!(said.contains("the migration lock was lost while the step `index` ran"), "{said}");
         run.leaves_nothing();
@@ -129,7 +129,7 @@ fn a_reload_leaves_a_step_alone() {
     run.beside(["reload"]).exits(0);
     assert!(run.child_pid("sleep 604") > 0);
     assert_eq!(run.child_pid("sleep 601"), pid, "the step goes on");
-    assert!(!run.said().1.contains("step `warm` is done"), "{}", run.said().1);
+    assert!(!run.streams().1.contains("step `warm` is done"), "{}", run.streams().1);
     run.signal(15);
     run.exits(143);
     run.leaves_nothing();

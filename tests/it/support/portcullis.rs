@@ -202,7 +202,7 @@ impl Portcullis {
         let mut running = self.start();
         let exit = running.wait_exit(secs(60));
         let took = running.since.elapsed();
-        let (stdout, stderr) = running.said();
+        let (stdout, stderr) = running.streams();
         Output { exit, stdout, stderr, took }
     }
 }
@@ -372,7 +372,7 @@ impl Running {
     }
 
     /// stdout and stderr so far; of a run that has ended, all of it.
-    pub fn said(&self) -> (String, String) {
+    pub fn streams(&self) -> (String, String) {
         if self.ended.is_some() {
             for stream in [&self.stdout, &self.stderr] {
                 stream.until(secs(2), true, |_| false);
@@ -412,7 +412,7 @@ impl Running {
     #[track_caller]
     pub fn exits(&mut self, code: i32) {
         let exit = self.wait_exit(secs(60));
-        let (stdout, stderr) = self.said();
+        let (stdout, stderr) = self.streams();
         assert_eq!(exit, Exit::Code(code), "\nstdout:\n{stdout}\nstderr:\n{stderr}");
     }
 

@@ -74,7 +74,7 @@ fn ends_in_time(run: Portcullis, what: &str) -> u64 {
         std::thread::park_timeout(Duration::from_millis(2));
     }
     let exit = run.wait_exit(secs(5));
-    let (_, stderr) = run.said();
+    let (_, stderr) = run.streams();
     assert_eq!(exit, Exit::Code(69), "{what}: {stderr}");
     assert!(run.since.elapsed() < secs(4), "{what}: {:?}", run.since.elapsed());
     assert!(!stderr.contains("panicked") && !stderr.contains("internal error"), "{what}: {stderr}");

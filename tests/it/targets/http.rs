@@ -99,10 +99,10 @@ fn several_endpoints_have_a_key_each_and_one_result() {
     run.until_stderr("1 of 2 failed, first flow: the answer's status is 401", secs(20));
     two.set(200, "{}");
     run.exits(0);
-    assert_eq!(run.said().0, "started\n");
+    assert_eq!(run.streams().0, "started\n");
     assert!(one.seen().concat().to_lowercase().contains("authorization: bearer app-chat-secret"));
     assert!(two.seen().concat().to_lowercase().contains("x-key: app-flow-secret"));
-    assert!(!run.said().1.contains("secret"), "{}", run.said().1);
+    assert!(!run.streams().1.contains("secret"), "{}", run.streams().1);
 }
 
 /// A server that keeps every request in hand until it is let go, and counts how many it has had in hand at once.
@@ -169,7 +169,7 @@ fn as_many_endpoints_are_probed_at_once_as_parallel_permits() {
         wait::never("one more is probed", Duration::from_millis(300), || server.counts().0 > at_once);
         server.let_go();
         run.exits(0);
-        assert_eq!(run.said().0, "started\n");
+        assert_eq!(run.streams().0, "started\n");
         let (_, most, all) = server.counts();
         assert!(most == at_once && all >= 12, "{most} at a time, {all} in all");
     }

@@ -14,7 +14,7 @@ fn the_command_runs_in_place_with_clean_signals() {
         .start();
     run.until_stdout("ready", secs(20));
     run.until_stderr(&format!("portcullis: {target} is ready after "), secs(20));
-    let (stdout, _) = run.said();
+    let (stdout, _) = run.streams();
     assert!(stdout.contains(&format!("pid {}\n", run.pid())), "{stdout}");
     assert_eq!(stdout.matches("0000000000000000").count(), 2, "{stdout}");
     run.wait_exit(secs(20));
@@ -112,7 +112,8 @@ fn a_dumb_terminal_gets_lines() {
 
 /// The examples of the table of targets in docs/waiting.md.
 fn examples() -> Vec<&'static str> {
-    let table = include_str!("../../../docs/waiting.md").split("| target | is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let table =
+        include_str!("../../../docs/waiting.md").split("| target | it is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
     let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
     cells.flat_map(|cell| cell.split('`').step_by(2)).filter(|example| !example.contains('\u{2026}') && !example.contains(" = ")).collect()
 }

@@ -202,7 +202,7 @@ fn a_mode_without_a_process_runs_its_steps() {
 }
 
 #[test]
-fn a_warning_is_said_and_ends_nothing() {
+fn a_warning_is_reported_and_ends_nothing() {
     let toml = "[[warn]]\nwhen = { var = 'OLD', nonempty = true }\nmessage = 'OLD=${OLD:-} is now NEW'\n[modes.a]\ncommand = ['a']\n";
     assert_eq!(with(toml, &[("OLD", "x")], &[]).notices, ["OLD=x is now NEW"]);
     assert_eq!(with(toml, &[], &[]).notices, [""; 0]);

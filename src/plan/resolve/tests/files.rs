@@ -139,7 +139,7 @@ fn impossible_combinations_are_reported() {
 }
 
 #[test]
-fn a_template_sees_what_env_says_by_default_and_replaced_texts_may_be_said_to_be_secret() {
+fn a_template_sees_what_env_says_by_default_and_replaced_texts_may_be_marked_secret() {
     let toml = format!(
         "{MODES}[env]\nOWN = 'own'\n[env.default]\nLEVEL = 'info'\n[[files]]\npath = '/c'\ntemplate = '/t'\n\
          [[files]]\npath = '/n'\nreplace = [{{ from = 'a', to = 'b' }}]\nsecret = false\n"

@@ -55,8 +55,8 @@ fn instances_are_numbered_and_counted_by_a_variable() {
         assert_eq!(modules(toml, &[("WS", count)]).iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), names, "{count}");
     }
     let wrong = problems(&format!("{BASE}{toml}"), &[("WS", "7..5")], &[]);
-    let said = "`instances` in [modules.executor], from WS, is `7..5`; expected a whole number from 0 to 1000, or a range such as `5..8` for 5, 6 and 7";
-    assert!(wrong.len() == 1 && wrong[0].contains(said), "{wrong:?}");
+    let expected = "`instances` in [modules.executor], from WS, is `7..5`; expected a whole number from 0 to 1000, or a range such as `5..8` for 5, 6 and 7";
+    assert!(wrong.len() == 1 && wrong[0].contains(expected), "{wrong:?}");
 }
 
 #[test]

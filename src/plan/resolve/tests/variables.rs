@@ -63,7 +63,7 @@ fn a_value_has_exactly_one_form() {
 }
 
 #[test]
-fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_is_said() {
+fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_configured() {
     let file = File::new("from-the-file\n");
     let path = file.0.to_str().unwrap();
     let variables = [("PG_USER_FILE", path), ("PG_PASS_FILE", path), ("PG_PASS", "own"), ("OTHER_FILE", path)];
@@ -132,7 +132,7 @@ fn files_of_lines_become_variables_that_everything_sees() {
     let shown = |name: &str| plan.main.as_ref().unwrap().env.iter().find(|(set, _)| set == name).unwrap().1.shown().to_owned();
     assert_eq!((shown("DB_PASSWORD").as_str(), shown("FROM").as_str()), ("***", "g/db"));
     let remark = "/no/such/file, which `files` in [env] names, is no file that is there; it is passed over";
-    assert!(plan.remarks.iter().any(|told| told == remark), "{:?}", plan.remarks);
+    assert!(plan.remarks.iter().any(|other| other == remark), "{:?}", plan.remarks);
     assert_eq!(value(&with(&toml, &[("DB_HOST", "own")], &[]), "URL"), Some("tcp://own:1"));
     let listed = toml.replace("{ split = '${FILES:-}', at = ',' }", &format!("['{}']", wrong.0.display()));
     let found = problems(&listed, &[("DB_HOST", "own")], &[]);
