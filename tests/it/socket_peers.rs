@@ -61,7 +61,7 @@ fn a_process_that_takes_the_socket_first_gets_nothing_and_is_not_trusted() {
         .args(["run"])
         .output()
         .exits(78)
-        .says(&[&format!("user 12345 (process {}) listens there", squatter.0.id())]);
+        .says(&[&format!("user 12345 (process {}) already listens there", squatter.0.id())]);
 }
 
 #[test]

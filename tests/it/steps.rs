@@ -262,5 +262,5 @@ fn steps_are_reported_with_their_state_their_time_and_their_note() {
     assert!(metrics.contains("portcullis_step_duration_seconds{step=\"index\"} "), "{metrics}");
     assert!(run.get_over_socket("/status?verbose").body.contains("\"note\":\"nothing to do\""));
     assert!(!run.get("/status?verbose").body.contains("nothing to do"));
-    run.until_stderr("the step `index` is over after", secs(20));
+    run.until_stderr("the step `index` is done after", secs(20));
 }

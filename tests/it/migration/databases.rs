@@ -99,7 +99,7 @@ fn mariadb_lets_one_migrate_at_a_time_and_frees_the_lock_of_the_dead() {
     let holder = elsewhere("holder", &stubborn().replace("ready", "migrating"), &check, "").start();
     holder.until_stdout("migrating", secs(60));
     let next = elsewhere("next", "true\n", &check, "").start();
-    kill_hands_over(holder, &next, "holds the migration lock; queueing");
+    kill_hands_over(holder, &next, "holds the migration lock; waiting");
     assert!(next.streams().1.contains("disappeared without releasing it"));
 }
 
@@ -257,7 +257,7 @@ fn orphaned(server: &MariaDb, next: &str) -> (Running, std::time::Duration, Stri
     let mut holder = at(server, "holder", "127.0.0.1", &waits);
     eventually("its session is at work", secs(60), || (at_work(server) == "1").then_some(()));
     let next = at(server, "next", next, "true\n");
-    next.until_stderr("holds the migration lock; queueing", secs(60));
+    next.until_stderr("holds the migration lock; waiting", secs(60));
     holder.signal(9);
     holder.wait_exit(secs(20));
     drop(holder);
@@ -296,7 +296,7 @@ fn a_container_that_ends_after_its_migration_ends_cleanly_in_mariadb() {
     let mut job = job.start();
     job.until_stdout("migrating", secs(60));
     let next = elsewhere("next", "true\n", &check, "").start();
-    next.until_stderr("holds the migration lock; queueing", secs(60));
+    next.until_stderr("holds the migration lock; waiting", secs(60));
     job.exits(3);
     let watch = Stopwatch::start();
     next.until_status("/readyz", 200, secs(60));

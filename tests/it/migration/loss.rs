@@ -99,6 +99,6 @@ fn a_holder_that_is_cut_off_from_mariadb_has_stopped_before_another_one_migrates
     let far = far.through(&format!("ip netns exec {}", network.name)).start();
     far.until_stdout("migrating", secs(60));
     let near = elsewhere("near", "echo migrating\n", &check("127.0.0.1"), "").start();
-    near.until_stderr("holds the migration lock; queueing", secs(60));
+    near.until_stderr("holds the migration lock; waiting", secs(60));
     cut_off(&network, far, "migrate", &near);
 }

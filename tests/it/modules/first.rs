@@ -104,7 +104,7 @@ fn a_start_ends_with_what_keeps_a_needed_module_from_starting() {
         format!("command = [\"sh\", \"-c\", \"{script}\"]\nstarted = {{ line = \"ready\", within = \"500ms\" }}\nrestart_delay = \"10ms\"")
     };
     for (proxy, code, words) in [
-        ("command = [\"no-such-proxy\"]".to_owned(), 127, "the start needs module proxy: cannot start no-such-proxy: it was not found"),
+        ("command = [\"no-such-proxy\"]".to_owned(), 127, "cannot start no-such-proxy, the program of the module proxy: it was not found"),
         (sh("exit 3") + "\nrestart = \"never\"", 3, "the start needs module proxy: it ended with status 3"),
         (sh("echo try; exit 3") + "\nrestart_limit = 2", 3, "`restart_limit` allows 2 restarts in a row"),
         (sh("exec sleep 1000") + "\nrestart = \"never\"", 69, "the start needs module proxy: its startup check did not pass within 500ms"),

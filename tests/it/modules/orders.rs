@@ -58,8 +58,8 @@ fn a_reload_stops_the_old_process_with_the_signal_of_its_start() {
     let written = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, written.replace("\"INT\"", "\"USR1\"")).unwrap();
     run.beside(["reload"]).exits(0);
-    assert_eq!(lines(&run, &["asked"]), ["asked INT"]);
+    assert_eq!(lines(&run, &["requested"]), ["requested INT"]);
     eventually("it runs again", secs(20), || (lines(&run, &["begin one"]).len() == 2).then_some(()));
     run.beside(["stop", "one"]).exits(0);
-    assert_eq!(lines(&run, &["asked"]), ["asked INT", "asked USR1"]);
+    assert_eq!(lines(&run, &["requested"]), ["requested INT", "requested USR1"]);
 }
