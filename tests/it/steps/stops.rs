@@ -2,6 +2,7 @@
 
 use crate::support::{Portcullis, Postgres, Running, eventually, secs};
 use std::fs;
+use std::process::Command;
 
 /// A script that says where it is and stays there, with a child of its own.
 const STAYS: &str = "sleep 600 & echo here; exec sleep 601";
@@ -91,21 +92,20 @@ fn a_lock_that_goes_while_a_step_runs_ends_the_step_and_the_start() {
     };
     let mut run = starting(&toml(""));
     run.until_stdout("here", secs(60));
-    // The lock is regained where nobody else wants it, so somebody does.
-    let mut other = starting(&toml(""));
-    other.until_stderr("waiting behind", secs(60));
+    // A session that queues inside the server gets the lock at once, so it cannot be regained.
+    let key = server.psql("SELECT (classid::bigint << 32 | objid::bigint)::text FROM pg_locks WHERE locktype = 'advisory' AND granted");
+    let thief = format!("exec {} -c 'SELECT pg_advisory_lock({key}), pg_sleep(600)'", server.psql_line());
+    let mut thief = Command::new("sh").args(["-c", &thief]).spawn().expect("start psql");
+    let queued = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    eventually("the thief queues", secs(30), || (server.psql(queued) == "1").then_some(()));
     end();
-    let code = run.wait_exit(secs(60));
-    let said = run.streams().1;
-    if matches!(code, crate::support::Exit::Code(76)) {
-        assert!(said.contains("the migration lock was lost while the step `index` ran"), "{said}");
-        run.leaves_nothing();
-        assert!(!run.dir().join("process").exists());
-    } else {
-        panic!("{code:?}: {said}");
-    }
-    fs::write(other.dir().join("go"), "").unwrap();
-    other.exits(0);
+    run.exits(76);
+    let stderr = run.streams().1;
+    assert!(stderr.contains("the migration lock was lost while the step `index` ran"), "{stderr}");
+    run.leaves_nothing();
+    assert!(!run.dir().join("process").exists());
+    drop(thief.kill());
+    drop(thief.wait());
 }
 
 /// The number of the process that says it is here.

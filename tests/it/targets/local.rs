@@ -20,7 +20,7 @@ fn files_sockets_and_disks_are_looked_at() {
     fails(&redis, &["listens on this socket"]);
     passes(&format!("file://{}", file.display()));
     passes("disk:///?free=1KiB");
-    fails("disk:///?free=9999TiB", &["too little free space", " free on /, 9999TiB wanted", "free some space"]);
+    fails("disk:///?free=9999TiB", &["too little free space", " free on /, 9999TiB required", "free some space"]);
     passes("dns://localhost");
     fails("dns://nonexistent.invalid", &["name resolution failed"]);
 }
