@@ -96,7 +96,7 @@ fn a_module_is_known_by_its_output_and_others_wait_for_it() {
     wait::never("it is up", Duration::from_millis(200), || run.streams().0.contains("next"));
     std::fs::write(run.dir().join("go"), "").unwrap();
     run.until_stdout("next", secs(20));
-    assert!(run.streams().1.contains("proxy is up\n"), "{}", run.streams().1);
+    run.until_stderr("proxy is up\n", secs(20));
 }
 
 #[test]
