@@ -91,8 +91,10 @@ impl Queue {
     /// whether everything is written. A log of few lines needs no thread, for which the end of the process would wait.
     pub(super) fn write(&self) -> bool {
         self.open.store(true, Ordering::Relaxed);
+        // Held until the thread has the rest of a line that was cut: otherwise the next line of another thread could get in between.
+        let mut unread = locked(&self.unread);
         let mut first = None;
-        if let Some(messages) = locked(&self.unread).as_ref().filter(|_| !is_shared()) {
+        if let Some(messages) = unread.as_ref().filter(|_| !is_shared()) {
             first = loop {
                 match messages.try_recv() {
                     Ok(Message::Line(line)) => match sys::now::write(io::stderr().as_fd(), &line) {
@@ -107,7 +109,7 @@ impl Queue {
                 }
             };
         }
-        self.begin_with(first);
+        self.begin_with(&mut unread, first);
         false
     }
 
@@ -121,25 +123,25 @@ impl Queue {
     /// Starts the writing thread, once. If no thread can be created, the lines that standard error accepts at once are written here, and
     /// the thread is tried again the next time.
     fn begin(&self) {
-        self.begin_with(None);
+        self.begin_with(&mut locked(&self.unread), None);
     }
 
     /// The same; `first` is written before everything that is queued.
-    fn begin_with(&self, first: Option<Message>) {
-        let Some(unread) = locked(&self.unread).take() else { return };
-        let slot = Arc::new(Mutex::new(Some((first, unread))));
+    fn begin_with(&self, unread: &mut Option<Receiver<Message>>, first: Option<Message>) {
+        let Some(messages) = unread.take() else { return };
+        let slot = Arc::new(Mutex::new(Some((first, messages))));
         let (theirs, queue) = (Arc::clone(&slot), self.clone());
         let body = move || {
-            let unread = locked(&theirs).take();
-            if let Some((first, messages)) = unread {
+            let taken = locked(&theirs).take();
+            if let Some((first, messages)) = taken {
                 queue.write_from(first, &messages);
             }
         };
         if sys::start_thread("log", body).is_err() {
-            let unread = locked(&slot).take();
-            if let Some((first, messages)) = unread {
+            let taken = locked(&slot).take();
+            if let Some((first, messages)) = taken {
                 self.write_what_fits(first, &messages);
-                *locked(&self.unread) = Some(messages);
+                *unread = Some(messages);
             }
         }
     }
