@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use crate::outcome::Failure;
 
-/// A server with which a check keeps a session.
-pub(super) trait Server {
-    /// A logged-in connection; dropping it closes it.
-    type Session: std::fmt::Debug;
-
+/// A logged-in connection; dropping it closes it.
+pub(super) trait KeptSession: std::fmt::Debug {
     /// The session's number, which no other session of this process has.
-    fn number(session: &Self::Session) -> u64;
+    fn number(&self) -> u64;
 
     /// Whether the session is already known to have ended.
-    fn is_closed(_session: &mut Self::Session) -> bool {
-        false
-    }
+    fn is_over(&mut self) -> bool;
+}
+
+/// A server with which a check keeps a session.
+pub(super) trait Server {
+    /// The session that is kept.
+    type Session: KeptSession;
 
     /// Probes the server over the kept session.
     async fn probe(&self, session: &mut Self::Session) -> Result<(), Failure>;
@@ -38,7 +39,7 @@ impl<S: Server> Kept<S> {
 
     /// The number of the kept session, if there is one.
     pub(super) fn session(&self) -> Option<u64> {
-        self.session.as_ref().map(S::number)
+        self.session.as_ref().map(KeptSession::number)
     }
 
     /// Probes over the kept session. If that fails, it probes over a new one within the same run, because perhaps only the old connection
@@ -58,6 +59,6 @@ impl<S: Server> Kept<S> {
 
     /// Takes the kept session out; none if it has ended.
     pub(super) fn take(&mut self) -> Option<S::Session> {
-        self.session.take().and_then(|mut session| (!S::is_closed(&mut session)).then_some(session))
+        self.session.take().and_then(|mut session| (!session.is_over()).then_some(session))
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, dial, dial_unix, notice_loss, session_number};
-use super::kept::{Kept, Server};
+use super::kept::{Kept, KeptSession, Server};
 use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{MysqlTarget, SslMode};
@@ -32,12 +32,19 @@ const MOST_ROWS: usize = 1024;
 const QUERY: u8 = 3;
 const QUIT: u8 = 1;
 
+impl KeptSession for Wire {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Unknown until the next query.
+    fn is_over(&mut self) -> bool {
+        false
+    }
+}
+
 impl Server for MysqlTarget {
     type Session = Wire;
-
-    fn number(wire: &Wire) -> u64 {
-        wire.number
-    }
 
     async fn probe(&self, wire: &mut Wire) -> Result<(), Failure> {
         wire.select_one().await

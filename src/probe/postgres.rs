@@ -15,7 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQuer
 
 use super::bounded::Allowance;
 use super::dial::{kind_of_chain, session_number, words_of_chain};
-use super::kept::Server;
+use super::kept::{KeptSession, Server};
 use crate::outcome::{ErrorKind, Failure, Reason};
 use crate::plan::target::{PostgresTarget, ServerRole};
 use binding::Spoken;
@@ -170,16 +170,18 @@ fn failure(error: &Error) -> Failure {
     Failure::new(kind, &words_of_chain(error)).once_connected()
 }
 
+impl KeptSession for Session {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.is_closed()
+    }
+}
+
 impl Server for PostgresTarget {
     type Session = Session;
-
-    fn number(session: &Session) -> u64 {
-        session.number
-    }
-
-    fn is_closed(session: &mut Session) -> bool {
-        session.is_closed()
-    }
 
     async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
         select_one(session, self.role).await

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, dial, dial_unix, kind_of_chain, notice_loss, session_number};
-use super::kept::Server;
+use super::kept::{KeptSession, Server};
 use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::RedisTarget;
@@ -166,16 +166,18 @@ fn kind(error: &RedisError) -> ErrorKind {
 pub(super) use ready::ReadyProbe;
 pub use topology::open;
 
+impl KeptSession for Session {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.is_closed()
+    }
+}
+
 impl Server for RedisTarget {
     type Session = Session;
-
-    fn number(session: &Session) -> u64 {
-        session.number
-    }
-
-    fn is_closed(session: &mut Session) -> bool {
-        session.is_closed()
-    }
 
     async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
         session.ping().await

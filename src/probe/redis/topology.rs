@@ -16,14 +16,6 @@ use crate::probe::kept::Server;
 impl Server for SentinelTarget {
     type Session = Session;
 
-    fn number(session: &Session) -> u64 {
-        session.number
-    }
-
-    fn is_closed(session: &mut Session) -> bool {
-        session.is_closed()
-    }
-
     /// Whether the kept connection still leads to the master.
     async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
         is_master(session).await
@@ -149,14 +141,6 @@ async fn is_master(session: &mut Session) -> Result<(), Failure> {
 
 impl Server for ClusterTarget {
     type Session = Session;
-
-    fn number(session: &Session) -> u64 {
-        session.number
-    }
-
-    fn is_closed(session: &mut Session) -> bool {
-        session.is_closed()
-    }
 
     async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
         state(session).await
