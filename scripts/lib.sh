@@ -38,8 +38,13 @@ ensure_programs() {
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing ${missing[*]}"
     command -v apt-get >/dev/null 2>&1 || die "install these by hand, there is no apt-get: ${missing[*]}"
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+    install_packages "${missing[@]}"
+}
+
+# Installs Debian packages; waits for another apt, for example that of unattended-upgrades.
+install_packages() {
+    as_root apt-get -o DPkg::Lock::Timeout=300 update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
 # Installs the clients that read the health responses in the slow tests, and prints the place of those that are not from Debian.
@@ -51,7 +56,7 @@ ensure_clients() {
     if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import grpc_health.v1.health, jsonschema, kubernetes_validate, prometheus_client, schemathesis' 2>/dev/null; then
         say "installing grpcio-health-checking, jsonschema, kubernetes-validate, prometheus-client and schemathesis"
         python3 -m venv "$PORTCULLIS_CLIENTS/venv" 2>/dev/null || {
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+            install_packages python3-venv
             python3 -m venv --clear "$PORTCULLIS_CLIENTS/venv"
         }
         "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check \
@@ -126,7 +131,7 @@ export PYTHONPATH=$root/scripts PYTHONDONTWRITEBYTECODE=1
 # Creates a new Python environment with packages from PyPI: ensure_venv DIRECTORY package...
 ensure_venv() {
     python3 -m venv --clear "$1" 2>/dev/null || {
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+        install_packages python3-venv
         python3 -m venv --clear "$1"
     }
     "$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"

@@ -119,16 +119,19 @@ fn away(assessment: &Assessment<'_>) -> (Vec<String>, Vec<String>) {
     (away, starting)
 }
 
-/// The names of what fails at this level.
+/// The names of what fails at this level. As long as the start itself fails it, only what it is doing: the rest follows from that.
 fn failing(assessment: &Assessment<'_>, level: Level) -> String {
-    let failing = assessment.items(level).into_iter().filter(|item| !item.passes);
+    let failing: Vec<_> = assessment.items(level).into_iter().filter(|item| !item.passes).collect();
+    if failing.iter().any(|item| item.check.is_none() && item.name == "startup") {
+        return now_doing(assessment, false);
+    }
     let name = |name: &str| match name {
         "scheduler" => "the checks do not run any more".to_owned(),
         "supervisor" => "portcullis itself hangs".to_owned(),
-        "startup" => now_doing(assessment, false),
         name => name.to_owned(),
     };
-    listed(&failing.map(|item| if item.check.is_some() { item.name.to_owned() } else { name(item.name) }).collect::<Vec<_>>())
+    let names: Vec<String> = failing.iter().map(|item| if item.check.is_some() { item.name.to_owned() } else { name(item.name) }).collect();
+    listed(&names)
 }
 
 /// Why a process that was up is down; none if it runs.
@@ -168,7 +171,9 @@ fn shutdown(snapshot: &Snapshot) -> (&'static str, String) {
             ("DRAINING", format!("requests go elsewhere, then {names} will be stopped"))
         }
         Some(Shutdown::Held | Shutdown::Exited) => ("STOPPED", String::new()),
-        Some(Shutdown::Killing(_)) => ("STOPPING", format!("{} killed, being reaped", if left.is_empty() { "all" } else { &names })),
+        Some(Shutdown::Killing(_)) => {
+            ("STOPPING", format!("reaping {} after KILL", if left.is_empty() { "all processes" } else { &names }))
+        }
         Some(_) if !left.is_empty() => ("STOPPING", format!("waiting for {names} to end")),
         Some(_) if snapshot.phase == Phase::Stopped => ("STOPPED", "ending leftover processes".to_owned()),
         Some(_) => ("STOPPING", "ending leftover processes".to_owned()),
@@ -220,11 +225,12 @@ fn bare(stage: &str) -> &str {
     stage.split_once(':').map_or(stage, |(_, name)| name)
 }
 
-/// `db, redis, search and 4 more`.
+/// `db, redis and search`, or `db, redis, search and 4 more`.
 fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MOST_NAMES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
+    let (shown, more) = names.split_at(names.len().min(MOST_NAMES));
+    match (shown, more.len()) {
+        ([first @ .., last], 0) if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        (_, 0) => shown.concat(),
+        (_, more) => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -57,6 +57,8 @@ fn a_start_reports_what_it_is_doing() {
     };
     for (phase, names, words) in [
         (Phase::Waiting, &["wait:db"][..], "waiting for db"),
+        (Phase::Waiting, &["wait:db", "wait:redis"], "waiting for db and redis"),
+        (Phase::Waiting, &["wait:a", "wait:b", "wait:c"], "waiting for a, b and c"),
         (Phase::Waiting, &["wait:a", "wait:b", "wait:c", "wait:d", "wait:e"], "waiting for a, b, c and 2 more"),
         (Phase::Waiting, &["step:collectstatic"], "step collectstatic"),
         (Phase::Starting, &["spawn:app"], "starting the process"),
@@ -76,7 +78,7 @@ fn a_process_that_ended_and_one_that_starts_late_are_distinguished() {
     snapshot.child = Child { last_exit: Some(Ended::Code(3)), restarts: 1, ..Child::default() };
     assert_eq!(first(&snapshot, look, false), "\u{2715} DOWN: the process ended with status 3 and is being started again  dify-api 1.4.1");
     snapshot.child.pid = Some(7);
-    assert_eq!(first(&snapshot, look, false), "\u{2715} NOT READY: waiting for the process to be ready, app  dify-api 1.4.1");
+    assert_eq!(first(&snapshot, look, false), "\u{2715} NOT READY: waiting for the process to be ready  dify-api 1.4.1");
     let (mut late, look) = named("all up");
     late.stages[4] = Stage { step: StageState::Unknown, counts: true, ..late.stages[4].clone() };
     assert_eq!(first(&late, look, false), "\u{25b2} SERVING, starting: reports  dify-api 1.4.1");
@@ -97,9 +99,14 @@ fn the_end_of_a_run_reports_what_is_left() {
         first(&snapshot, look, false)
     };
     for (phase, shutdown, gone, words) in [
-        (Phase::Draining, Shutdown::Draining(15), false, "DRAINING: requests go elsewhere, then the process, module beat will be stopped"),
-        (Phase::Draining, Shutdown::Stopping(ProcessId::Main), false, "STOPPING: waiting for the process, module beat to end"),
-        (Phase::Draining, Shutdown::Killing(ProcessId::Main), false, "STOPPING: the process, module beat killed, being reaped"),
+        (
+            Phase::Draining,
+            Shutdown::Draining(15),
+            false,
+            "DRAINING: requests go elsewhere, then the process and module beat will be stopped",
+        ),
+        (Phase::Draining, Shutdown::Stopping(ProcessId::Main), false, "STOPPING: waiting for the process and module beat to end"),
+        (Phase::Draining, Shutdown::Killing(ProcessId::Main), false, "STOPPING: reaping the process and module beat after KILL"),
         (Phase::Stopped, Shutdown::Exited, true, "STOPPED"),
     ] {
         assert_eq!(response(phase, shutdown, gone), format!("\u{25d1} {words}  dify-api 1.4.1"));
