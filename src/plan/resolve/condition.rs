@@ -53,8 +53,8 @@ impl Found {
     }
 }
 
-/// Makes the process of a condition's command.
-type Run<'t> = &'t dyn Fn(Argv) -> ProcessPlan;
+/// Makes the process of a condition's command; none if it has errors.
+type Run<'t> = &'t dyn Fn(Argv) -> Option<ProcessPlan>;
 
 /// How commands are handled.
 #[derive(Clone, Copy)]
@@ -273,8 +273,9 @@ impl<'c> Reader<'c, '_> {
         };
         let process = match self.commands {
             Commands::Later(run) => run(argv),
-            _ => ProcessPlan::new(argv),
+            _ => Some(ProcessPlan::new(argv)),
         };
+        let Some(process) = process else { return Found::nothing() };
         let plan = ConditionPlan::Command(Box::new(process));
         Found { words: plan.to_string(), plan }
     }

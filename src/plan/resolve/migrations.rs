@@ -13,7 +13,7 @@ use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
 use crate::plan::resolve::condition;
 use crate::plan::resolve::process::Template;
-use crate::plan::{CheckPlan, ConditionPlan, LockPlan, MigrationPlan, SchemaCheck};
+use crate::plan::{CheckPlan, ConditionPlan, LockPlan, MigrationPlan, ProcessPlan, SchemaCheck};
 pub(super) use lock::Locks;
 
 /// The key that decides how the rest is read.
@@ -52,7 +52,7 @@ pub(super) fn read(
 ) -> Option<MigrationPlan> {
     let form = root.table_at("migrations", Depth::Syntax)?;
     let now = if wanted { root.depth() } else { Depth::Syntax };
-    let run = |argv| template.process(argv, None).aside();
+    let run = |argv| template.process(argv, None).map(ProcessPlan::aside);
     let condition = condition::deferred(root.context(), form.node("when"), "migrations", now, &run);
     let holds = condition.constant() != Some(false);
     let wanted = wanted && holds && root.table_at("migrations", now).is_some_and(|section| is_for_mode(&section, root, mode));
@@ -109,7 +109,7 @@ impl Reading<'_> {
             }
         }
         let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };
-        let mut process = template.process(argv?, None);
+        let mut process = template.process(argv?, None)?;
         // Without its portcullis its lock is lost.
         process.attributes.parent_death_signal = libc::SIGKILL;
         Some(MigrationPlan {
@@ -137,7 +137,7 @@ fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template)
             section.text(key).filter(|text| !text.is_empty()).map(|text| SchemaCheck::Sql(text.value()))
         }
         _ => {
-            let mut process = template.process(command(section, key, depth)?, None);
+            let mut process = template.process(command(section, key, depth)?, None)?;
             process.attributes.parent_death_signal = libc::SIGKILL;
             Some(SchemaCheck::Command(Box::new(process)))
         }

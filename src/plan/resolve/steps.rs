@@ -107,6 +107,8 @@ impl Steps<'_, '_> {
             let read = self.item(&of_item, node, path, if holds { depth } else { Depth::Syntax });
             if number == 0 {
                 context.absorb(of_item);
+            } else {
+                context.absorb_another(of_item);
             }
             let Some(mut read) = read else { continue };
             if let StepAction::Commands(commands) = &mut read.plan.action {
@@ -155,7 +157,7 @@ impl Steps<'_, '_> {
             section.problem("at", "is `files`, which is for [[files]]; a step has `first`, `ready`, `migrated` or `up`");
         }
         let template = template.around(&mut section, &around);
-        let check = command(&section, "check", depth).map(|argv| Box::new(of_step(&template, argv)));
+        let check = command(&section, "check", depth).and_then(|argv| of_step(&template, argv)).map(Box::new);
         let directory = own.directory.value();
         let names = [section.has("command"), section.has("directory")];
         match names {
@@ -173,12 +175,12 @@ impl Steps<'_, '_> {
         let interpreters = interpreters(&section, depth);
         let action = match (argv, directory) {
             (Some(argv), None) => {
-                let mut process = of_step(&template, argv);
+                let mut process = of_step(&template, argv)?;
                 process.attributes.input = own.input.0.as_ref().map(Word::of);
                 StepAction::Commands(vec![process.into()])
             }
             (None, Some(directory)) => {
-                let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?);
+                let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?)?;
                 process.attributes.input = own.input.0.as_ref().map(Word::of);
                 let pattern = own.pattern.value();
                 let (order, descend) = (own.order, own.descend);
@@ -225,8 +227,8 @@ impl Steps<'_, '_> {
 }
 
 /// A command of a step: with empty standard input, and killed if portcullis dies.
-fn of_step(template: &Template, argv: Argv) -> ProcessPlan {
-    template.process(argv, None).aside()
+fn of_step(template: &Template, argv: Argv) -> Option<ProcessPlan> {
+    template.process(argv, None).map(ProcessPlan::aside)
 }
 
 fn default_name(action: &StepAction) -> String {

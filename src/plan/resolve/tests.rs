@@ -5,6 +5,7 @@ mod argv;
 mod dify;
 mod faults;
 mod files;
+mod items;
 mod modules;
 mod presets;
 mod process;

@@ -38,7 +38,7 @@ fn of_words(context: &Context<'_>, template: &Template, words: Vec<Word>) -> Opt
             context.problem(Problem::usage("the command begins with an empty word, which is not a program; check the variable in it"));
             None
         }
-        Some(argv) => Some(template.process(argv, None)),
+        Some(argv) => template.process(argv, None),
         None => {
             context.problem(Problem::missing(
                 "no command to run: write it after the options (`portcullis run -- COMMAND`), or configure [modes]",

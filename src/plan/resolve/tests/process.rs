@@ -122,3 +122,24 @@ fn a_stop_that_outlasts_the_grace_is_reported_with_the_grace_to_set() {
     assert!(prefix[0].contains("11s") && prefix[0].contains("stop_grace_period: 12s"), "the last lines take their half second: {prefix:?}");
     assert!(notices(&format!("{long}grace_period = '10s'\n"))[0].contains("the 10s of grace_period"));
 }
+
+#[test]
+fn a_template_whose_user_was_refused_makes_no_process() {
+    use crate::config::node::parse_document;
+    use crate::config::origin::Origin;
+    use crate::config::process::{MainKeys, ProcessKeys};
+    use crate::plan::argv::{Argv, Word};
+    use crate::plan::resolve::process::Template;
+
+    let environment = Environment::new([("HOME", "/")]);
+    for (user, makes_one) in [("root", true), ("nosuch", false), ("${UNSET}", false)] {
+        let text = format!("user = '{user}'\ndrop = 'always'\n");
+        let (tree, _) = parse_document(&text, &|line, column| Origin::File { path: "p".into(), line, column });
+        let context = Context::new(&environment);
+        let mut section = context.section(tree, "process", None, Depth::Whole);
+        let keys: ProcessKeys = section.declared();
+        let template = Template::of(Some(&mut section), keys, MainKeys::default(), VariableChanges::default());
+        let process = template.process(Argv::new(vec![Word::plain("id")]).unwrap(), None);
+        assert_eq!((process.is_some(), context.finish().is_ok()), (makes_one, makes_one), "{user}");
+    }
+}
