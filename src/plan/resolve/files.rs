@@ -42,7 +42,7 @@ pub(super) fn read(root: &Section<'_>, mode: Option<&str>, own_command: bool, te
         let wanted = wanted(context, node, mode, own_command, known.as_ref());
         let depth = if wanted { root.depth() } else { Depth::Syntax };
         let when = if let Value::Table(table) = &node.value { table.get("when").map(|entry| &entry.node) } else { None };
-        let condition = condition::deferred(context, when, "files", depth, &|argv| template.process(argv, None).aside());
+        let condition = condition::deferred(context, when, "files", depth, &|argv| template.command(argv).aside());
         let never = condition.constant() == Some(false);
         let Some(section) = context.open(node, "files", if never { Depth::Syntax } else { depth }) else { continue };
         let Some((file, at, on_failure)) = (Reading { section, values: &values, template }).read() else { continue };

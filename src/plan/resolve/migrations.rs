@@ -52,7 +52,7 @@ pub(super) fn read(
 ) -> Option<MigrationPlan> {
     let form = root.table_at("migrations", Depth::Syntax)?;
     let now = if wanted { root.depth() } else { Depth::Syntax };
-    let run = |argv| template.process(argv, None).aside();
+    let run = |argv| template.command(argv).aside();
     let condition = condition::deferred(root.context(), form.node("when"), "migrations", now, &run);
     let holds = condition.constant() != Some(false);
     let wanted = wanted && holds && root.table_at("migrations", now).is_some_and(|section| is_for_mode(&section, root, mode));
@@ -111,7 +111,7 @@ impl Reading<'_> {
         let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };
         let mut process = template.process(argv?, None);
         // Without its portcullis its lock is lost.
-        process.attributes.parent_death_signal = libc::SIGKILL;
+        process.command.attributes.parent_death_signal = libc::SIGKILL;
         Some(MigrationPlan {
             condition: ConditionPlan::Always,
             process,
@@ -138,7 +138,7 @@ fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template)
         }
         _ => {
             let mut process = template.process(command(section, key, depth)?, None);
-            process.attributes.parent_death_signal = libc::SIGKILL;
+            process.command.attributes.parent_death_signal = libc::SIGKILL;
             Some(SchemaCheck::Command(Box::new(process)))
         }
     }

@@ -86,7 +86,8 @@ impl Steps<'_, '_> {
         let form = context.open(node, path, Depth::Syntax)?;
         let when = form.node("when");
         let by_item = form.has("each") && when.is_some_and(names_item);
-        let deferred = |context: &Context<'_>, depth| condition::deferred(context, when, path, depth, &|argv| of_step(self.template, argv));
+        let deferred =
+            |context: &Context<'_>, depth| condition::deferred(context, when, path, depth, &|argv| self.template.command(argv).aside());
         let condition = if by_item { ConditionPlan::Always } else { deferred(context, depth) };
         let whole = context.open(node, path, depth)?;
         let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
@@ -174,12 +175,12 @@ impl Steps<'_, '_> {
         let action = match (argv, directory) {
             (Some(argv), None) => {
                 let mut process = of_step(&template, argv);
-                process.attributes.input = own.input.0.as_ref().map(Word::of);
+                process.command.attributes.input = own.input.0.as_ref().map(Word::of);
                 StepAction::Commands(vec![process.into()])
             }
             (None, Some(directory)) => {
                 let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?);
-                process.attributes.input = own.input.0.as_ref().map(Word::of);
+                process.command.attributes.input = own.input.0.as_ref().map(Word::of);
                 let pattern = own.pattern.value();
                 let (order, descend) = (own.order, own.descend);
                 StepAction::Hooks(Box::new(HooksPlan { directory: directory.into(), pattern, order, interpreters, descend, process }))
@@ -232,7 +233,7 @@ fn of_step(template: &Template, argv: Argv) -> ProcessPlan {
 fn default_name(action: &StepAction) -> String {
     match action {
         StepAction::Commands(commands) => {
-            let program = commands.first().and_then(|command| command.process.argv.words().first()).map_or("step", Word::shown);
+            let program = commands.first().and_then(|command| command.process.command.argv.words().first()).map_or("step", Word::shown);
             program.rsplit('/').find(|part| !part.is_empty()).unwrap_or("step").to_owned()
         }
         StepAction::Hooks(hooks) => hooks.directory.display().to_string(),
