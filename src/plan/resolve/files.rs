@@ -26,7 +26,7 @@ const ACTIONS: [&str; 6] = ["template", "content", "copy", "directory", "link", 
 /// The keys that decide whether a file is applied in this run.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Switch {
+struct Scope {
     modes: Option<Vec<Text>>,
     own: bool,
 }
@@ -67,7 +67,7 @@ fn placed(environment: &Environment) -> Environment {
 /// Whether a file is applied in this run, by its `modes` and `own`.
 fn wanted<'c>(context: &'c Context<'c>, node: &Node, mode: Option<&str>, own_command: bool, known: Option<&Section<'_>>) -> bool {
     let Some(mut section) = context.open(node, "files", Depth::Whole) else { return false };
-    let Switch { modes, own } = section.part();
+    let Scope { modes, own } = section.part();
     let named: Option<Vec<String>> = modes.map(|modes| modes.iter().map(Text::value).collect());
     for name in named.iter().flatten() {
         if let Some(known) = known.filter(|known| !known.has(name)) {

@@ -35,10 +35,10 @@ pub(super) struct Steps<'a, 'c> {
     pub migration: Option<&'a MigrationPlan>,
 }
 
-/// The key that decides how the rest is read.
+/// The key that decides whether a step is run beside an ad-hoc command.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Switch {
+struct Scope {
     own: bool,
 }
 
@@ -94,7 +94,7 @@ impl Steps<'_, '_> {
         let items = || items::read(&whole, "each", if is_used { depth } else { Depth::Syntax }).into_iter().map(Some).collect();
         let items = if form.has("each") { items() } else { vec![None] };
         let scratch = context.of_part(context.environment);
-        let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Switch>().own);
+        let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Scope>().own);
         let is_used = is_used && (!self.own_command || own());
         let depth = if is_used && !items.is_empty() { depth } else { Depth::Syntax };
         let mut found: Option<Found> = None;
