@@ -171,7 +171,9 @@ fn shutdown(snapshot: &Snapshot) -> (&'static str, String) {
             ("DRAINING", format!("requests go elsewhere, then {names} will be stopped"))
         }
         Some(Shutdown::Held | Shutdown::Exited) => ("STOPPED", String::new()),
-        Some(Shutdown::Killing(_)) => ("STOPPING", format!("reaping {} after KILL", if left.is_empty() { "all processes" } else { &names })),
+        Some(Shutdown::Killing(_)) => {
+            ("STOPPING", format!("reaping {} after KILL", if left.is_empty() { "all processes" } else { &names }))
+        }
         Some(_) if !left.is_empty() => ("STOPPING", format!("waiting for {names} to end")),
         Some(_) if snapshot.phase == Phase::Stopped => ("STOPPED", "ending leftover processes".to_owned()),
         Some(_) => ("STOPPING", "ending leftover processes".to_owned()),

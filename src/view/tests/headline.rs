@@ -99,7 +99,12 @@ fn the_end_of_a_run_reports_what_is_left() {
         first(&snapshot, look, false)
     };
     for (phase, shutdown, gone, words) in [
-        (Phase::Draining, Shutdown::Draining(15), false, "DRAINING: requests go elsewhere, then the process and module beat will be stopped"),
+        (
+            Phase::Draining,
+            Shutdown::Draining(15),
+            false,
+            "DRAINING: requests go elsewhere, then the process and module beat will be stopped",
+        ),
         (Phase::Draining, Shutdown::Stopping(ProcessId::Main), false, "STOPPING: waiting for the process and module beat to end"),
         (Phase::Draining, Shutdown::Killing(ProcessId::Main), false, "STOPPING: reaping the process and module beat after KILL"),
         (Phase::Stopped, Shutdown::Exited, true, "STOPPED"),
