@@ -1,26 +1,23 @@
-//! Removes the spaces between the tokens of the schema that the binary prints: two fifths of its size.
+//! Compresses the two JSON documents that `portcullis schema` prints: a quarter of a megabyte as they are, 28 kB in the binary.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
-const SCHEMA: &str = "docs/portcullis.schema.json";
+use miniz_oxide::deflate::compress_to_vec;
+
+/// The name for the binary, and the file.
+const DOCUMENTS: [(&str, &str); 2] = [("schema", "docs/portcullis.schema.json"), ("openapi", "src/view/openapi/health.json")];
+
+/// The most that the format allows; it takes a fraction of a second.
+const LEVEL: u8 = 10;
 
 #[allow(clippy::disallowed_methods, reason = "cargo says by its environment where a build script writes")]
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed={SCHEMA}");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo names no folder to write to")?);
-    Ok(fs::write(out.join("schema.json"), packed(&fs::read_to_string(SCHEMA)?))?)
-}
-
-/// JSON without the spaces outside of its strings.
-fn packed(text: &str) -> String {
-    let (mut in_string, mut is_escaped) = (false, false);
-    let stays = |c: &char| {
-        let stays = in_string || !c.is_ascii_whitespace();
-        in_string ^= *c == '"' && !is_escaped;
-        is_escaped = in_string && *c == '\\' && !is_escaped;
-        stays
-    };
-    text.chars().filter(stays).collect()
+    for (name, file) in DOCUMENTS {
+        println!("cargo::rerun-if-changed={file}");
+        fs::write(out.join(name), compress_to_vec(&fs::read(file)?, LEVEL))?;
+    }
+    Ok(())
 }

@@ -14,7 +14,6 @@ pub mod figures;
 mod fit;
 mod kubernetes;
 mod members;
-pub mod openapi;
 pub mod own;
 mod page;
 mod path;

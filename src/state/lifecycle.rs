@@ -218,6 +218,9 @@ impl Lifecycle {
     }
 
     fn enter(&mut self, now: Moment, phase: Phase) {
+        if phase == Phase::Failed {
+            self.open_stages_failed(now);
+        }
         self.snapshot.phase = phase;
         self.snapshot.phase_since = now;
     }

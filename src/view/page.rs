@@ -216,9 +216,9 @@ impl Page<'_> {
         access::notice(&mut self.html, self.authorized, self.access, self.holds);
         let clock = time::clock(self.look.now.wall);
         let link = if self.holds {
-            "it holds still, <a href=\"?\">let it run</a>".to_owned()
+            "paused, <a href=\"?\">resume</a>".to_owned()
         } else {
-            format!("loads itself again every {REFRESH} s, <a href=\"?hold\">hold it still</a>")
+            format!("refreshed every {REFRESH} s, <a href=\"?hold\">pause</a>")
         };
         let build = self.snapshot.service.build;
         let _ = write!(self.html, "<p>Seen at {clock} UTC; {link}. portcullis {build}</p></footer></body></html>");

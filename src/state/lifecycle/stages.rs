@@ -63,4 +63,11 @@ impl Lifecycle {
             }
         }
     }
+
+    /// The start has failed, and with it the stages that are not over: none of them goes on while the start is held for inspection.
+    pub(super) fn open_stages_failed(&mut self, now: Moment) {
+        for stage in self.snapshot.stages.iter_mut().filter(|stage| stage.began.is_some() && stage.ended.is_none()) {
+            (stage.step, stage.ended) = (StageState::Down, Some(now));
+        }
+    }
 }

@@ -20,12 +20,12 @@ pub(super) fn notice(html: &mut String, authorized: bool, access: DetailAccess, 
     html.push_str("<p>Targets, causes and names of instances are hidden. ");
     html.push_str(match (access, holds) {
         (DetailAccess::Token, true) => "The token of [health] shows them in this browser, until it is closed:</p>",
-        (DetailAccess::Token, false) => "<a href=\"?hold#access\">Enter the token to see them</a></p>",
+        (DetailAccess::Token, false) => "<a href=\"?hold#access\">Enter the token to see them</a>.</p>",
         (DetailAccess::Local, _) => {
             "<code>portcullis status</code> in the container shows them to root and to portcullis' own user; with a <code>token</code> in \
-             [health] they can be seen here</p>"
+             [health] they can be seen here.</p>"
         }
-        (DetailAccess::Never, _) => "The configuration shows them to no one: <code>details = \"never\"</code> in [health]</p>",
+        (DetailAccess::Never, _) => "The configuration shows them to no one: <code>details = \"never\"</code> in [health].</p>",
     });
     if access == DetailAccess::Token && holds {
         form(html, "Show details", "password");

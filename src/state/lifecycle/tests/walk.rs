@@ -281,6 +281,8 @@ impl World {
         let snapshot = run.snapshot();
         let check = snapshot.check("db").map_or(Verdict::Up, |check| check.verdict);
         let ready = snapshot.verdict(Level::Ready, Look::fresh(self.run.now));
+        let open = snapshot.stages.iter().find(|stage| stage.began.is_some() && stage.ended.is_none());
+        assert!(snapshot.phase != Phase::Failed || open.is_none(), "{shown}: a failed start goes on with {open:?}");
         assert!(!ready || (check == Verdict::Up && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
         let comes_first = |id: ModuleId| run.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
         for effect in effects {

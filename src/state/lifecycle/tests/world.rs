@@ -180,6 +180,8 @@ impl World {
         let look = Look::fresh(self.run.now);
         let [live, started, ready, deep] =
             [Level::Live, Level::Started, Level::Ready, Level::Deep].map(|level| snapshot.verdict(level, look));
+        let open = snapshot.stages.iter().find(|stage| stage.began.is_some() && stage.ended.is_none());
+        assert!(snapshot.phase != Phase::Failed || open.is_none(), "{shown}: a failed start goes on with {open:?}");
         assert!(!ready || (live && started && snapshot.phase == Phase::Running && snapshot.child.pid.is_some()), "{shown}");
         assert!(!deep || ready, "{shown}");
         assert_eq!(snapshot.overall(look) == Status::Up, deep && snapshot.phase == Phase::Running, "{shown}");
