@@ -147,9 +147,8 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let of_start = started.and_then(|sign| if let StartSign::Answers { target, .. } = sign { Some(target.as_mut()) } else { None });
     // Commands have the user and the variables of the mode; without a valid user there are none.
     let is_possible = |target: &mut Target| {
-        let Target::Exec(process) = target else { return true };
-        let made = chosen.template.process(process.argv.clone(), None);
-        made.map(|made| **process = made.aside()).is_some()
+        let Target::Exec(command) = target else { return true };
+        chosen.template.aside(command.argv.clone()).map(|made| **command = made).is_some()
     };
     checks.retain_mut(|check| is_possible(&mut check.target));
     of_start.map(is_possible);

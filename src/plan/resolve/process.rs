@@ -15,7 +15,8 @@ use crate::config::step::Around;
 use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
-use crate::plan::process::{ProcessAttributes, RestartPlan, SignalPlan};
+use crate::plan::command::{CommandPlan, ProcessAttributes};
+use crate::plan::process::{RestartPlan, SignalPlan};
 use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
@@ -161,9 +162,13 @@ impl Template {
         self.user.account().map(|account| &account.credentials)
     }
 
-    /// A process of this mode that runs `argv`; none if its user was refused.
-    pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> Option<ProcessPlan> {
-        let Self { variables, user, keys, main, .. } = self;
+    /// A command of this mode beside its process; none if its user was refused.
+    pub(super) fn aside(&self, argv: Argv) -> Option<CommandPlan> {
+        self.command(argv).map(CommandPlan::aside)
+    }
+
+    fn command(&self, argv: Argv) -> Option<CommandPlan> {
+        let Self { variables, user, keys, .. } = self;
         if matches!(user, User::Refused) {
             return None;
         }
@@ -172,8 +177,8 @@ impl Template {
         // Programs look for a user's files in its home directory; a `HOME` of the operator overrides this.
         let home = account.filter(|_| !env.iter().any(|(name, _)| name == "HOME"));
         env.extend(home.map(|account| ("HOME".to_owned(), Word::plain(&account.home))));
-        let numbers = |signals: &[SignalNumber]| signals.iter().map(|signal| signal.0).collect();
-        Some(ProcessPlan {
+        Some(CommandPlan {
+            argv,
             env,
             env_remove: variables.remove.clone(),
             attributes: ProcessAttributes {
@@ -186,6 +191,14 @@ impl Template {
                 input: None,
                 aside: false,
             },
+        })
+    }
+
+    /// A process of this mode that runs `argv`; none if its user was refused.
+    pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> Option<ProcessPlan> {
+        let Self { keys, main, .. } = self;
+        let numbers = |signals: &[SignalNumber]| signals.iter().map(|signal| signal.0).collect();
+        Some(ProcessPlan {
             started,
             signals: SignalPlan {
                 group: keys.signal_scope == SignalScope::Group,
@@ -200,7 +213,7 @@ impl Template {
             success_codes: main.success_codes.iter().filter_map(|code| code.to()).collect(),
             restart: RestartPlan::of(keys),
             watchdog: keys.watchdog.map(|longest| longest.0),
-            ..ProcessPlan::new(argv)
+            ..ProcessPlan::of(self.command(argv)?)
         })
     }
 

@@ -74,7 +74,8 @@ fn a_command_runs_once_for_each_item_and_each_instance() {
         let plan = resolve(&request, environment).unwrap();
         let StepAction::Commands(items) = &plan.steps[0].action else { panic!("commands") };
         let processes = items.iter().map(|item| &item.process).chain(plan.modules.iter().map(|module| &module.process));
-        let dsn = |process: &crate::plan::ProcessPlan| process.env.iter().find(|(name, _)| name == "DSN").unwrap().1.value().to_owned();
+        let dsn =
+            |process: &crate::plan::ProcessPlan| process.command.env.iter().find(|(name, _)| name == "DSN").unwrap().1.value().to_owned();
         processes.map(dsn).collect::<Vec<_>>()
     };
     let expected = ["db-of-a", "db-of-b", "db-of-w0", "db-of-w1"];
@@ -92,6 +93,6 @@ fn a_generated_value_belongs_to_its_file() {
     let environment = Environment::new([("HOME", "/")]).with_command_runner(Arc::new(Lookup::default()));
     let plan = resolve(&RunOptions { file: Some(file.0.clone()), ..RunOptions::default() }, &environment).unwrap();
     let StepAction::Commands(items) = &plan.steps[0].action else { panic!("commands") };
-    let key = |index: usize| items[index].process.env.iter().find(|(name, _)| name == "K").unwrap().1.value();
+    let key = |index: usize| items[index].process.command.env.iter().find(|(name, _)| name == "K").unwrap().1.value();
     assert_ne!(key(0), key(1));
 }
