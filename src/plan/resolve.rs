@@ -146,9 +146,9 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let started = chosen.main.as_mut().and_then(|main| main.started.as_mut()).map(|started| &mut started.sign);
     let of_start = started.and_then(|sign| if let StartSign::Answers { target, .. } = sign { Some(target.as_mut()) } else { None });
     for target in checks.iter_mut().map(|check| &mut check.target).chain(of_start) {
-        if let Target::Exec(process) = target {
+        if let Target::Exec(command) = target {
             // They have the user and the variables of the mode.
-            **process = chosen.template.process(process.argv.clone(), None).aside();
+            **command = chosen.template.command(command.argv.clone()).aside();
         }
     }
     let (mode, template) = (chosen.mode.as_deref(), &chosen.template);

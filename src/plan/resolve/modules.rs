@@ -162,8 +162,8 @@ fn instance<'c>(
         .as_mut()
         .and_then(|started| if let StartSign::Answers { target, .. } = &mut started.sign { Some(target.as_mut()) } else { None });
     for target in checks.iter_mut().map(|check| &mut check.target).chain(of_start) {
-        if let Target::Exec(process) = target {
-            **process = template.process(process.argv.clone(), None).aside();
+        if let Target::Exec(command) = target {
+            **command = template.command(command.argv.clone()).aside();
         }
     }
     let mut process = template.process(argv?, started).beside();

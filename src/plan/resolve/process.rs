@@ -15,7 +15,8 @@ use crate::config::step::Around;
 use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
-use crate::plan::process::{ProcessAttributes, RestartPlan, SignalPlan};
+use crate::plan::command::{CommandPlan, ProcessAttributes};
+use crate::plan::process::{RestartPlan, SignalPlan};
 use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
@@ -138,15 +139,15 @@ impl Template {
         self.account.as_ref().map(|account| &account.credentials)
     }
 
-    /// A process of this mode that runs `argv`.
-    pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> ProcessPlan {
-        let Self { variables, account, keys, main, .. } = self;
+    /// A command of this mode.
+    pub(super) fn command(&self, argv: Argv) -> CommandPlan {
+        let Self { variables, account, keys, .. } = self;
         let mut env = variables.set.clone();
         // Programs look for a user's files in its home directory; a `HOME` of the operator overrides this.
         let home = account.as_ref().filter(|_| !env.iter().any(|(name, _)| name == "HOME"));
         env.extend(home.map(|account| ("HOME".to_owned(), Word::plain(&account.home))));
-        let numbers = |signals: &[SignalNumber]| signals.iter().map(|signal| signal.0).collect();
-        ProcessPlan {
+        CommandPlan {
+            argv,
             env,
             env_remove: variables.remove.clone(),
             attributes: ProcessAttributes {
@@ -159,6 +160,14 @@ impl Template {
                 input: None,
                 aside: false,
             },
+        }
+    }
+
+    /// A process of this mode that runs `argv`.
+    pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> ProcessPlan {
+        let Self { keys, main, .. } = self;
+        let numbers = |signals: &[SignalNumber]| signals.iter().map(|signal| signal.0).collect();
+        ProcessPlan {
             started,
             signals: SignalPlan {
                 group: keys.signal_scope == SignalScope::Group,
@@ -173,7 +182,7 @@ impl Template {
             success_codes: main.success_codes.iter().filter_map(|code| code.to()).collect(),
             restart: RestartPlan::of(keys),
             watchdog: keys.watchdog.map(|longest| longest.0),
-            ..ProcessPlan::new(argv)
+            ..ProcessPlan::of(self.command(argv))
         }
     }
 

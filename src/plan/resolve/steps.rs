@@ -35,10 +35,10 @@ pub(super) struct Steps<'a, 'c> {
     pub migration: Option<&'a MigrationPlan>,
 }
 
-/// The key that decides how the rest is read.
+/// The key that decides whether a step is run beside an ad-hoc command.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Switch {
+struct Scope {
     own: bool,
 }
 
@@ -86,14 +86,15 @@ impl Steps<'_, '_> {
         let form = context.open(node, path, Depth::Syntax)?;
         let when = form.node("when");
         let by_item = form.has("each") && when.is_some_and(names_item);
-        let deferred = |context: &Context<'_>, depth| condition::deferred(context, when, path, depth, &|argv| of_step(self.template, argv));
+        let deferred =
+            |context: &Context<'_>, depth| condition::deferred(context, when, path, depth, &|argv| self.template.command(argv).aside());
         let condition = if by_item { ConditionPlan::Always } else { deferred(context, depth) };
         let whole = context.open(node, path, depth)?;
         let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
         let items = || items::read(&whole, "each", if is_used { depth } else { Depth::Syntax }).into_iter().map(Some).collect();
         let items = if form.has("each") { items() } else { vec![None] };
         let scratch = context.of_part(context.environment);
-        let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Switch>().own);
+        let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Scope>().own);
         let is_used = is_used && (!self.own_command || own());
         let depth = if is_used && !items.is_empty() { depth } else { Depth::Syntax };
         let mut found: Option<Found> = None;
@@ -174,12 +175,12 @@ impl Steps<'_, '_> {
         let action = match (argv, directory) {
             (Some(argv), None) => {
                 let mut process = of_step(&template, argv);
-                process.attributes.input = own.input.0.as_ref().map(Word::of);
+                process.command.attributes.input = own.input.0.as_ref().map(Word::of);
                 StepAction::Commands(vec![process.into()])
             }
             (None, Some(directory)) => {
                 let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?);
-                process.attributes.input = own.input.0.as_ref().map(Word::of);
+                process.command.attributes.input = own.input.0.as_ref().map(Word::of);
                 let pattern = own.pattern.value();
                 let (order, descend) = (own.order, own.descend);
                 StepAction::Hooks(Box::new(HooksPlan { directory: directory.into(), pattern, order, interpreters, descend, process }))
@@ -232,7 +233,7 @@ fn of_step(template: &Template, argv: Argv) -> ProcessPlan {
 fn default_name(action: &StepAction) -> String {
     match action {
         StepAction::Commands(commands) => {
-            let program = commands.first().and_then(|command| command.process.argv.words().first()).map_or("step", Word::shown);
+            let program = commands.first().and_then(|command| command.process.command.argv.words().first()).map_or("step", Word::shown);
             program.rsplit('/').find(|part| !part.is_empty()).unwrap_or("step").to_owned()
         }
         StepAction::Hooks(hooks) => hooks.directory.display().to_string(),
