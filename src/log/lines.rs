@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use nix::poll::PollTimeout;
 
+use super::channel::{Receiver, Sender, channel};
 use super::screen::{Screen, is_shared};
 use super::{Format, stream};
 use crate::clock::Moment;
@@ -43,7 +44,7 @@ impl Overflow {
 #[derive(Clone)]
 pub(super) struct Queue {
     format: Format,
-    sender: SyncSender<Message>,
+    sender: Sender<Message>,
     /// The receiver for the thread; none once the thread has begun.
     unread: Arc<Mutex<Option<Receiver<Message>>>>,
     overflow: Arc<Mutex<Overflow>>,
@@ -63,7 +64,7 @@ impl Queue {
     }
 
     fn of(format: Format, length: usize) -> Self {
-        let (sender, receiver) = mpsc::sync_channel(length);
+        let (sender, receiver) = channel(length);
         Self {
             format,
             sender,
@@ -78,7 +79,7 @@ impl Queue {
     #[cfg(test)]
     pub(super) fn taken(&self) -> Vec<String> {
         let text = |message| if let Message::Line(line) = message { String::from_utf8(line).unwrap() } else { String::new() };
-        locked(&self.unread).as_ref().unwrap().try_iter().map(text).collect()
+        std::iter::from_fn(|| locked(&self.unread).as_ref().unwrap().try_recv()).map(text).collect()
     }
 
     /// Shows these lines below the log until they are replaced.
@@ -97,15 +98,15 @@ impl Queue {
         if let Some(messages) = unread.as_ref().filter(|_| !is_shared()) {
             first = loop {
                 match messages.try_recv() {
-                    Ok(Message::Line(line)) => match sys::now::write(io::stderr().as_fd(), &line) {
+                    Some(Message::Line(line)) => match sys::now::write(io::stderr().as_fd(), &line) {
                         Ok(count) if count < line.len() => break Some(Message::Line(line.get(count..).unwrap_or_default().to_vec())),
                         Ok(_) => {}
                         Err(_) => break Some(Message::Line(line)),
                     },
                     // There are none to remove: only the thread draws them.
-                    Ok(Message::Live(lines)) if lines.is_empty() => {}
-                    Ok(message) => break Some(message),
-                    Err(_) => return true,
+                    Some(Message::Live(lines)) if lines.is_empty() => {}
+                    Some(message) => break Some(message),
+                    None => return true,
                 }
             };
         }
@@ -149,16 +150,16 @@ impl Queue {
     /// Never waits: the caller may be the thread that owns the signals.
     fn write_what_fits(&self, mut first: Option<Message>, messages: &Receiver<Message>) {
         while stream::has_room(io::stderr().as_fd(), PollTimeout::ZERO) {
-            match first.take().map_or_else(|| messages.try_recv(), Ok) {
-                Ok(Message::Line(line)) => _ = stream::stderr().write(&line),
-                Ok(Message::Live(_)) => {}
-                Ok(Message::Flush(done)) => {
+            match first.take().or_else(|| messages.try_recv()) {
+                Some(Message::Line(line)) => _ = stream::stderr().write(&line),
+                Some(Message::Live(_)) => {}
+                Some(Message::Flush(done)) => {
                     if let Some(rest) = self.overflowed() {
                         let _ = stream::stderr().write(&rest);
                     }
                     let _ = done.try_send(());
                 }
-                Err(_) => return,
+                None => return,
             }
         }
     }
@@ -173,10 +174,7 @@ impl Queue {
         let mut flush = Some(Message::Flush(done));
         let begun = Moment::now();
         loop {
-            flush = match flush.take().map(|flush| self.sender.try_send(flush)) {
-                Some(Err(TrySendError::Full(back))) => Some(back),
-                _ => None,
-            };
+            flush = flush.and_then(|flush| self.sender.try_send(flush).err());
             let passed = Moment::now().since(begun);
             if passed >= limit {
                 return;
@@ -205,7 +203,7 @@ impl Queue {
         let mut screen = Screen::default();
         // In a hurry: how many lines are left out, and the newest.
         let (mut left_out, mut newest) = (0, None);
-        while let Ok(message) = first.take().map_or_else(|| messages.recv(), Ok) {
+        while let Some(message) = first.take().or_else(|| messages.recv()) {
             match message {
                 Message::Line(line) if self.hurry.load(Ordering::Relaxed) => left_out += u64::from(newest.replace(line).is_some()),
                 Message::Line(line) => screen.show(&line),
@@ -239,15 +237,12 @@ impl Queue {
             overflow.lost = 0;
         }
         drop(overflow);
-        let sent = match self.sender.try_send(Message::Line(clean)) {
+        let sent = self.sender.try_send(Message::Line(clean)).or_else(|line| {
             // It is not read yet: a start may log more lines than the queue holds.
-            Err(TrySendError::Full(line)) => {
-                self.begin();
-                self.sender.try_send(line)
-            }
-            sent => sent,
-        };
-        if let Err(TrySendError::Full(Message::Line(clean)) | TrySendError::Disconnected(Message::Line(clean))) = sent {
+            self.begin();
+            self.sender.try_send(line)
+        });
+        if let Err(Message::Line(clean)) = sent {
             locked(&self.overflow).keep(clean);
         }
         self.write_if_open();
