@@ -13,13 +13,19 @@ use crate::log;
 use crate::outcome::ErrorKind;
 use crate::plan::{ModuleId, Plan};
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, StageState};
+use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, Stage, StageState};
 
 /// How often a continuing wait is logged.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the live lines of a terminal are redrawn.
 const LIVE_EVERY: Duration = Duration::from_millis(250);
+
+/// The item of the earlier list that `is_same`: it is nearly always at the same index, and a search for each of a thousand checks would take a
+/// million comparisons for every event.
+fn counterpart<T>(before: &[T], index: usize, is_same: impl Fn(&T) -> bool) -> Option<&T> {
+    before.get(index).filter(|old| is_same(old)).or_else(|| before.iter().find(|old| is_same(old)))
+}
 
 /// Logs the events of one run.
 #[derive(Debug)]
@@ -48,13 +54,15 @@ impl EventLog {
     pub fn record(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         // Changes of a module's process are logged for the module, those of the heartbeat by its writer.
         let logged_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
-        for new in after.checks.iter().filter(|check| !logged_elsewhere(check)) {
-            if let Some(old) = before.check(&new.name).filter(|old| old.totals != new.totals) {
+        for (index, new) in after.checks.iter().enumerate().filter(|(_, check)| !logged_elsewhere(check)) {
+            let old = counterpart(&before.checks, index, |old| old.name == new.name);
+            if let Some(old) = old.filter(|old| old.totals != new.totals) {
                 self.record_check(old, new, before.phase, now);
             }
         }
-        for new in after.stages.iter().filter(|stage| stage.step == StageState::Up && stage.name.starts_with("wait:")) {
-            if before.stage(&new.name).is_some_and(|old| old.step != new.step) {
+        let is_over = |stage: &Stage| stage.step == StageState::Up && stage.name.starts_with("wait:");
+        for (index, new) in after.stages.iter().enumerate().filter(|(_, stage)| is_over(stage)) {
+            if counterpart(&before.stages, index, |old| old.name == new.name).is_some_and(|old| old.step != new.step) {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
         }

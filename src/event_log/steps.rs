@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::took;
+use super::{counterpart, took};
 use crate::clock::Moment;
 use crate::state::snapshot::{CurrentStep, Doing, Snapshot, Stage, StageState};
 
@@ -13,8 +13,8 @@ fn name(stage: &str) -> &str {
 
 /// Logs what is different in `after`.
 pub(super) fn record(before: &Snapshot, after: &Snapshot) {
-    for new in after.stages.iter().filter(|stage| stage.name.starts_with("step:")) {
-        let Some(old) = before.stage(&new.name) else { continue };
+    for (index, new) in after.stages.iter().enumerate().filter(|(_, stage)| stage.name.starts_with("step:")) {
+        let Some(old) = counterpart(&before.stages, index, |old| old.name == new.name) else { continue };
         if old.began.is_none() && new.began.is_some() {
             info!("the step `{}` begins", name(&new.name));
         }
