@@ -116,7 +116,7 @@ fn begin(
     let lifecycle = Lifecycle::new(Arc::clone(plan), now).as_init(sys::own_ids().0 == 1);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(plan)));
     if plan.own_command {
-        let program = plan.main.as_ref().map_or("", |main| main.argv.program());
+        let program = plan.main.as_ref().map_or("", |main| main.command.argv.program());
         listeners.and_then(Listeners::into_unix).map(|listener| server::own::start(listener, program)).transpose()?;
     } else if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
         let control = sources.map(|sources| Control::new(sources, sender.clone(), Arc::clone(&published)));

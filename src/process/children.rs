@@ -15,7 +15,8 @@ use super::spawn::{self, InheritedEnvironment, SpawnError};
 use super::starter::{Report, Starters};
 use super::{memory, terminal};
 use crate::exit::Ended;
-use crate::plan::process::{ProcessPlan, RestartPolicy};
+use crate::plan::process::RestartPolicy;
+use crate::plan::{CommandPlan, ProcessPlan};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
 use survivors::SurvivorSignals;
@@ -105,13 +106,14 @@ impl Children {
         }
     }
 
-    /// Starts a command. Its pid is known before anything can be reaped; [`news`](Self::news) reports whether its program executes.
+    /// Starts a process. Its pid is known before anything can be reaped; [`news`](Self::news) reports whether its program executes.
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
-        let open = || self.output.open(plan.attributes.user.as_ref());
-        let pipes = plan.is_relayed().then(open).transpose().map_err(|error| SpawnError::no_pipe(plan, &error))?;
+        let command = &plan.command;
+        let open = || self.output.open(command.attributes.user.as_ref());
+        let pipes = plan.is_relayed().then(open).transpose().map_err(|error| SpawnError::no_pipe(command, &error))?;
         let pass = pipes.iter().flat_map(Pipes::pass).chain(ways.pass.iter().copied()).collect();
         let ways_out = NotifyWays { environment: ways.environment.clone(), pass, seen: None };
-        let prepared = spawn::prepare(plan, &self.inherited, &ways_out)?;
+        let prepared = spawn::prepare(command, &self.inherited, &ways_out)?;
         let pid = self.starters.start(prepared, id == ProcessId::Main)?;
         self.starts.insert(pid, Start::default());
         if let Some(pipes) = pipes {
@@ -133,8 +135,8 @@ impl Children {
     }
 
     /// Starts the command of a probe and returns its pid.
-    pub fn start_exec_probe(&mut self, plan: &ProcessPlan) -> Result<i32, SpawnError> {
-        let prepared = spawn::prepare(plan, &self.inherited, &NotifyWays::default())?;
+    pub fn start_exec_probe(&mut self, command: &CommandPlan) -> Result<i32, SpawnError> {
+        let prepared = spawn::prepare(command, &self.inherited, &NotifyWays::default())?;
         let pid = self.starters.start(prepared, false)?;
         self.starts.insert(pid, Start::default());
         self.exec_probes.insert(pid);

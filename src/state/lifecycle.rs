@@ -161,6 +161,7 @@ impl Lifecycle {
             return effects;
         }
         self.step(now, event, &mut effects);
+        self.apply_held_back(now, &mut effects);
         self.forget_retired();
         self.spawn_in_turn(now, &mut effects);
         self.stop_in_turn(now, &mut effects);
