@@ -32,11 +32,11 @@ pub(super) fn may_have_one_name(found: &FileStat, dir: Option<BorrowedFd<'_>>) -
 }
 
 fn are_protected() -> bool {
+    static PROTECTED: OnceLock<bool> = OnceLock::new();
     #[cfg(test)]
     if let Some(protected) = PROTECTED_IN_THIS_THREAD.get() {
         return protected;
     }
-    static PROTECTED: OnceLock<bool> = OnceLock::new();
     *PROTECTED.get_or_init(|| std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|text| text.trim() == "1"))
 }
 
