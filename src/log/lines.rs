@@ -3,10 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::channel::{Receiver, Sender, channel};
 use super::screen::{Screen, is_shared};
 use super::{Format, stream};
 use crate::clock::Moment;
@@ -48,7 +49,7 @@ impl Overflow {
 #[derive(Clone)]
 pub(super) struct Queue {
     format: Format,
-    sender: SyncSender<Message>,
+    sender: Sender<Message>,
     /// The messages for the thread; none once the thread has begun.
     unread: Arc<Mutex<Option<Unread>>>,
     overflow: Arc<Mutex<Overflow>>,
@@ -68,7 +69,7 @@ impl Queue {
     }
 
     fn of(format: Format, length: usize) -> Self {
-        let (sender, receiver) = mpsc::sync_channel(length);
+        let (sender, receiver) = channel(length);
         Self {
             format,
             sender,
@@ -83,7 +84,7 @@ impl Queue {
     #[cfg(test)]
     pub(super) fn taken(&self) -> Vec<String> {
         let text = |message| if let Message::Line(line) = message { String::from_utf8(line).unwrap() } else { String::new() };
-        locked(&self.unread).as_ref().unwrap().messages.try_iter().map(text).collect()
+        std::iter::from_fn(|| locked(&self.unread).as_ref().unwrap().messages.try_recv()).map(text).collect()
     }
 
     /// Shows these lines below the log until they are replaced.
@@ -100,16 +101,16 @@ impl Queue {
         let mut unread = locked(&self.unread);
         if let Some(Unread { first, messages }) = unread.as_mut().filter(|_| !is_shared()) {
             *first = loop {
-                match first.take().map_or_else(|| messages.try_recv(), Ok) {
-                    Ok(Message::Line(line)) => match sys::now::write(io::stderr().as_fd(), &line) {
+                match first.take().or_else(|| messages.try_recv()) {
+                    Some(Message::Line(line)) => match sys::now::write(io::stderr().as_fd(), &line) {
                         Ok(count) if count < line.len() => break Some(Message::Line(line.get(count..).unwrap_or_default().to_vec())),
                         Ok(_) => {}
                         Err(_) => break Some(Message::Line(line)),
                     },
                     // There are none to remove: only the thread draws them.
-                    Ok(Message::Live(lines)) if lines.is_empty() => {}
-                    Ok(message) => break Some(message),
-                    Err(_) => return true,
+                    Some(Message::Live(lines)) if lines.is_empty() => {}
+                    Some(message) => break Some(message),
+                    None => return true,
                 }
             };
         }
@@ -150,8 +151,8 @@ impl Queue {
     /// thread that owns the signals.
     fn write_what_fits(&self, to: BorrowedFd<'_>, Unread { mut first, messages }: Unread) -> Unread {
         loop {
-            match first.take().map_or_else(|| messages.try_recv(), Ok) {
-                Ok(Message::Line(mut line)) => {
+            match first.take().or_else(|| messages.try_recv()) {
+                Some(Message::Line(mut line)) => {
                     let count = stream::write_some(to, &line);
                     line.drain(..count);
                     first = (!line.is_empty()).then_some(Message::Line(line));
@@ -159,15 +160,15 @@ impl Queue {
                         return Unread { first, messages };
                     }
                 }
-                Ok(Message::Live(_)) => {}
-                Ok(Message::Flush(done)) => match self.overflowed() {
+                Some(Message::Live(_)) => {}
+                Some(Message::Flush(done)) => match self.overflowed() {
                     Some(rest) => {
                         first = Some(Message::Line(rest));
                         let _ = self.sender.try_send(Message::Flush(done));
                     }
                     None => _ = done.try_send(()),
                 },
-                Err(_) => return Unread { first, messages },
+                None => return Unread { first, messages },
             }
         }
     }
@@ -182,10 +183,7 @@ impl Queue {
         let mut flush = Some(Message::Flush(done));
         let begun = Moment::now();
         loop {
-            flush = match flush.take().map(|flush| self.sender.try_send(flush)) {
-                Some(Err(TrySendError::Full(back))) => Some(back),
-                _ => None,
-            };
+            flush = flush.and_then(|flush| self.sender.try_send(flush).err());
             let passed = Moment::now().since(begun);
             if passed >= limit {
                 return;
@@ -214,7 +212,7 @@ impl Queue {
         let mut screen = Screen::default();
         // In a hurry: how many lines are left out, and the newest.
         let (mut left_out, mut newest) = (0, None);
-        while let Ok(message) = first.take().map_or_else(|| messages.recv(), Ok) {
+        while let Some(message) = first.take().or_else(|| messages.recv()) {
             match message {
                 Message::Line(line) if self.hurry.load(Ordering::Relaxed) => left_out += u64::from(newest.replace(line).is_some()),
                 Message::Line(line) => screen.show(&line),
@@ -248,15 +246,12 @@ impl Queue {
             overflow.lost = 0;
         }
         drop(overflow);
-        let sent = match self.sender.try_send(Message::Line(clean)) {
+        let sent = self.sender.try_send(Message::Line(clean)).or_else(|line| {
             // It is not read yet: a start may log more lines than the queue holds.
-            Err(TrySendError::Full(line)) => {
-                self.begin();
-                self.sender.try_send(line)
-            }
-            sent => sent,
-        };
-        if let Err(TrySendError::Full(Message::Line(clean)) | TrySendError::Disconnected(Message::Line(clean))) = sent {
+            self.begin();
+            self.sender.try_send(line)
+        });
+        if let Err(Message::Line(clean)) = sent {
             locked(&self.overflow).keep(clean);
         }
         self.write_if_open();

@@ -3,7 +3,7 @@
 mod signals;
 mod survivors;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nix::sys::eventfd::EventFd;
@@ -78,14 +78,14 @@ struct Start {
 pub struct Children {
     inherited: InheritedEnvironment,
     starters: Starters,
-    starts: HashMap<i32, Start>,
-    running: HashMap<i32, ProcessId>,
-    groups: HashMap<ProcessId, i32>,
-    exec_probes: HashSet<i32>,
+    starts: BTreeMap<i32, Start>,
+    running: BTreeMap<i32, ProcessId>,
+    groups: BTreeMap<ProcessId, i32>,
+    exec_probes: BTreeSet<i32>,
     output: OutputRelays,
     survivors: SurvivorSignals,
     /// The processes that were sent KILL from here.
-    killed: HashSet<ProcessId>,
+    killed: BTreeSet<ProcessId>,
     lineage: Lineage,
 }
 
@@ -95,13 +95,13 @@ impl Children {
         Self {
             inherited,
             starters: Starters::new(bell),
-            starts: HashMap::new(),
-            running: HashMap::new(),
-            groups: HashMap::new(),
-            exec_probes: HashSet::new(),
+            starts: BTreeMap::new(),
+            running: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            exec_probes: BTreeSet::new(),
             output: OutputRelays::default(),
             survivors: SurvivorSignals::default(),
-            killed: HashSet::new(),
+            killed: BTreeSet::new(),
             lineage: Lineage::default(),
         }
     }

@@ -16,9 +16,10 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ConditionPlan, ModuleId, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::event::{Inquiry, Order, PreparedStep, Readiness};
 use crate::state::process::{RunState, Then};
-use crate::state::snapshot::{Level, Look, Migration};
+use crate::state::snapshot::{Child, Level, Look, Migration};
 use crate::state::start::StartStage;
 use crate::state::transition::{Machine, Transition};
 
@@ -155,7 +156,7 @@ impl World {
         let checks: Vec<_> = snapshot.checks.iter().map(|check| (check.name.as_str(), check.verdict)).collect();
         let modules: Vec<_> = snapshot.modules.iter().map(|module| (module.state, module.child.pid.is_some())).collect();
         let migration = std::mem::discriminant(&snapshot.migration);
-        let healing = |child: &crate::state::snapshot::Child| child.healing.as_ref().map(|healing| healing.stage);
+        let healing = |child: &CopyOnWrite<Child>| child.healing.as_ref().map(|healing| healing.stage);
         let healing: Vec<_> = snapshot.modules.iter().map(|module| &module.child).chain([&snapshot.child]).map(healing).collect();
         let _ = write!(text, "{healing:?} {}", run.leased.is_some());
         let ending = run.ending().map(|ending| (ending.code, ending.as_requested));
