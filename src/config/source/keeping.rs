@@ -1,12 +1,18 @@
 //! Values that are generated once and kept in a file: written once nothing prevents the start any more.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
 use super::Environment;
+use crate::pinned::{Last, PinnedPath};
 
 impl Environment {
     /// Records that this value has to be kept in `path`.
@@ -31,21 +37,23 @@ impl Environment {
 }
 
 fn make(path: &Path, value: &str) -> Result<bool, String> {
-    let failed = |error: &std::io::Error| {
-        format!("{}, which is to keep what was generated, cannot be made: {error}; its directory has to be there", path.display())
+    let failed = |why: &dyn Display| {
+        format!("{}, which is to keep what was generated, cannot be made: {why}; its directory has to be there", path.display())
     };
-    let name = path.file_name().ok_or_else(|| format!("{} is not the path of a file", path.display()))?.to_string_lossy().into_owned();
-    let draft = path.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..)));
+    let path = &std::path::absolute(path).map_err(|error| failed(&error))?;
+    let place = PinnedPath::find(path, Last::Itself).map_err(|refusal| failed(&refusal))?.ok_or_else(|| failed(&Errno::ENOENT.desc()))?;
+    let draft = format!(".{}.{:016x}", place.name().display(), fastrand::u64(..));
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(place.dir(), draft.as_str(), flags, Mode::from_bits_truncate(0o600))?);
         file.write_all(value.as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()
     };
-    let linked = write().and_then(|()| match fs::hard_link(&draft, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        result => result.map(|()| true),
+    let linked = write().and_then(|()| match linkat(place.dir(), draft.as_str(), place.dir(), place.name(), AtFlags::empty()) {
+        Err(Errno::EEXIST) => Ok(false),
+        result => Ok(result.map(|()| true)?),
     });
-    let _ = fs::remove_file(&draft);
+    let _ = unlinkat(place.dir(), draft.as_str(), UnlinkatFlags::NoRemoveDir);
     linked.map_err(|error| failed(&error))
 }
