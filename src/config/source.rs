@@ -45,6 +45,8 @@ pub struct Environment {
     /// The signal that ended the start during a condition's command, 0 before; shared by all copies.
     stopped: Arc<AtomicI32>,
     command_runner: Option<Arc<dyn CommandRunner>>,
+    /// Whether nothing is generated or run, because the start did that.
+    recalling: bool,
     /// The arguments after the options of portcullis that no rule or option has used yet.
     arguments: Vec<String>,
     /// The results of `[conditions]`, by name; shared by all copies, because each is evaluated once.
@@ -95,7 +97,7 @@ impl Environment {
         self.variables.get(OsStr::new(name))?.to_str()
     }
 
-    /// Every variable byte for byte, for the children.
+    /// Every variable byte for byte; children get those of [`children`](crate::config::children).
     pub fn variables(&self) -> &BTreeMap<OsString, OsString> {
         &self.variables
     }

@@ -71,6 +71,17 @@ fn a_process_finds_what_the_configuration_makes_of_its_environment() {
 }
 
 #[test]
+fn commands_that_run_before_the_start_get_no_secret_of_portcullis() {
+    let config = "[conditions.leaks]\ncommand = ['sh', '-c', 'echo \"condition <$$PORTCULLIS_HEALTH__TOKEN>\" >&2; test -n \"$$PORTCULLIS_HEALTH__TOKEN\"']\n\
+         [env]\nA = { command = ['sh', '-c', 'echo \"<$$PORTCULLIS_HEALTH__TOKEN$$PORTCULLIS_CHECKS__DB__PASSWORD>\"'] }\n\
+         B = [{ value = 'leaks', when = { condition = 'leaks' } }, 'keeps']\n[checks.db]\nurl = 'postgres://u@127.0.0.1:1/d'\nwait = '0s'\n\
+         [modes.api]\ncommand = ['sh', '-c', 'echo \"$$A|$$B\"']\n";
+    let run =
+        Portcullis::new().config(config).env("PORTCULLIS_HEALTH__TOKEN", "bearer-t0ken").env("PORTCULLIS_CHECKS__DB__PASSWORD", "pa55word");
+    assert_eq!(run.output().exits(0).says(&["condition <>"]).stdout, "<>|keeps\n");
+}
+
+#[test]
 fn several_replicas_have_one_generated_key() {
     let dir = Dir::new();
     let keep = dir.path().join("key");

@@ -8,8 +8,7 @@ use super::{
 impl Lifecycle {
     pub(super) fn begin_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Progress {
         self.enter(now, Phase::Waiting);
-        if self.plan.first().next().is_some() {
-            // They were not probed before, because they may need the modules that start first.
+        if self.plan.prepares() {
             effects.push(Effect::ProbeNow);
         }
         let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();

@@ -118,6 +118,10 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
             section.problem("generate", why);
             None
         }
+        None if environment.is_recalling() => {
+            section.problem("generate", "is done only at a start, so the value is not known now");
+            None
+        }
         None => {
             section.context().notice(format!("{name} is generated only by `run`"));
             Some(Outcome::Unknown("0".repeat(form.length())))
