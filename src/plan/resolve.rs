@@ -91,6 +91,8 @@ fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effecti
     if given.own.is_none() {
         let root = context.section(tree.clone(), "", None, Depth::Whole);
         (given.arguments, given.variables) = arguments::options(&root, &request.arguments);
+    } else {
+        arguments::options(&context.section(tree.clone(), "", None, Depth::Syntax), &[]);
     }
     // Every `${}` can use the variables of options, which override `[env]`, and the arguments as `${@1}`.
     let before = context.environment.with_variables(&given.variables).with_arguments(given.arguments.clone());
@@ -108,7 +110,7 @@ fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effecti
         arguments::warnings(&root);
         arguments::rules(&root, &mut given, bare);
     }
-    given.select(&mut tree);
+    given.select(&context, &mut tree);
     let after = seen.with_arguments(given.arguments.clone());
     let context = context.in_environment(&after);
     // If the start is refused, nothing else is read.
@@ -170,7 +172,12 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     if let Some(main) = chosen.main.as_mut().filter(|_| chosen.template.is_labelled()) {
         main.label = Some(service.name.clone());
     }
-    let heartbeat = if bare || own.is_some() { None } else { heartbeat::read(&root, &service.name, &checks) };
+    let heartbeat = if bare || own.is_some() {
+        heartbeat::form(&root);
+        None
+    } else {
+        heartbeat::read(&root, &service.name, &checks)
+    };
     let health = if own.is_some() { health::marker(&root, bare) } else { health::read(&root, bare) };
     let mut checks = if looks { checks } else { Vec::new() };
     checks.extend(dify::read(&root, if looks { Depth::Whole } else { Depth::Syntax }));

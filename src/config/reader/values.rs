@@ -24,6 +24,11 @@ impl<'c> Section<'c> {
         self.context.list(self.node(key)?, &self.what(key))
     }
 
+    /// Whether a list is written that has no item. Items that are wrong, or have a variable that is not read, count.
+    pub fn is_empty_list(&self, key: &str) -> bool {
+        self.node(key).and_then(|node| self.context.list_quietly(node)).is_some_and(|items| items.is_empty())
+    }
+
     /// A section below this one.
     pub fn table(&self, key: &str) -> Option<Section<'c>> {
         self.table_at(key, self.depth)

@@ -7,7 +7,7 @@ use crate::config::interpolate::Text;
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::problem::Problem;
-use crate::config::reader::{Depth, Section};
+use crate::config::reader::{Context, Depth, Section};
 use crate::plan::argv::Word;
 use crate::plan::resolve::condition;
 use crate::plan::resolve::own::Own;
@@ -45,10 +45,12 @@ pub(super) struct Given {
 
 impl Given {
     /// Puts the mode that a rule selects into the configuration, unless an option of the command line names one.
-    pub(super) fn select(&self, tree: &mut Table) {
+    pub(super) fn select(&self, context: &Context<'_>, tree: &mut Table) {
         let Some((mode, origin)) = &self.mode else { return };
-        let present = tree.get("mode").map(|entry| &entry.node.origin);
-        if !matches!(present, Some(Origin::Flag(_))) {
+        let present = tree.get("mode").map(|entry| &entry.node);
+        if !matches!(present.map(|node| &node.origin), Some(Origin::Flag(_))) {
+            // The mode that it replaces is not used, but its form is still checked.
+            present.map(|node| context.text(node, &"`mode`", Depth::Syntax));
             // Its variables are already replaced.
             let node = Node { value: Value::String(mode.replace('$', "$$")), origin: origin.clone() };
             tree.insert(Entry { key: "mode".into(), origin: origin.clone(), node });

@@ -118,7 +118,7 @@ fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
         let _: CheckSection = check.declared();
         for candidate in check.list("variants").unwrap_or_default() {
             let Some(mut variant) = context.open(&candidate, &variants, Depth::Syntax) else { continue };
-            let _: CheckSection = variant.declared();
+            let declared: CheckSection = variant.declared();
             if !variant.has("when") {
                 variant.problem("when", "is missing: it is the condition of the variant");
             }
@@ -128,6 +128,8 @@ fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
             let holds = condition::holds(context, variant.node("when"), &variants, depth);
             if holds && depth == Depth::Whole && chosen.is_none() {
                 chosen = Some(variant.into_parts().0);
+            } else {
+                target::form(&variant, &declared.target);
             }
         }
     }

@@ -84,6 +84,9 @@ impl<'c> Reader<'c, '_> {
         let test: Test = section.declared();
         // The missing key may be a misspelt one, which was reported.
         let is_complete = section.entries().count() == keys;
+        if section.is_empty_list("one_of") {
+            section.problem("one_of", "lists no text");
+        }
         let subject = self.only_subject(&section, node, is_complete);
         let found = subject.map_or_else(Found::nothing, |subject| self.test(subject, &test, &mut section, node));
         if self.depth == Depth::Syntax { Found::nothing() } else { found }
@@ -265,7 +268,7 @@ impl<'c> Reader<'c, '_> {
         }
         let argv = Argv::new(command.iter().map(Word::of).collect()).filter(|argv| !argv.program().is_empty());
         let Some(argv) = argv else {
-            if self.depth == Depth::Whole {
+            if self.depth == Depth::Whole || section.is_empty_list("command") {
                 section.problem("command", "contains no program");
             }
             return Found::nothing();

@@ -69,6 +69,14 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     Some(HeartbeatPlan { target: target?, key, ttl, every, simple, exclusive: beat.exclusive, required: beat.required })
 }
 
+/// Checks only the form, for a run without a heartbeat: what is written wrong is reported even where it is not used.
+pub(super) fn form(root: &Section<'_>) {
+    let Some(mut section) = root.table_at("heartbeat", Depth::Syntax) else { return };
+    condition::holds(root.context(), section.node("when"), section.path(), Depth::Syntax);
+    let heartbeat: HeartbeatSection = section.declared();
+    redis(&section, &heartbeat, &[]);
+}
+
 /// The key for the service's name, after the prefix that the application uses for all its keys.
 fn default_key(prefix: Option<&str>, service: &str) -> String {
     let prefix = prefix.map(|prefix| format!("{}:", prefix.trim_end_matches(':')));
@@ -84,6 +92,7 @@ fn redis(section: &Section<'_>, heartbeat: &HeartbeatSection, checks: &[CheckPla
     if !section.has("check") {
         if !names_redis(section) {
             if section.depth() == Depth::Syntax {
+                target::form(section, &heartbeat.target);
                 return None;
             }
             section.problem("url", "is missing: name the Redis by `url`, or a redis check by `check`");
@@ -98,6 +107,9 @@ fn redis(section: &Section<'_>, heartbeat: &HeartbeatSection, checks: &[CheckPla
     }
     if names_redis(section) {
         section.problem("check", "names a Redis, and so does `url`, `kind` or `variables`; keep one of them");
+    } else {
+        // `key` is that of the heartbeat.
+        target::beside(section, &["key"]).for_each(|key| section.problem(key, "has no effect beside `check`"));
     }
     let check = heartbeat.beat.check.as_ref().filter(|_| section.depth() == Depth::Whole).map(Text::value)?;
     let known: Vec<(String, RedisPlace)> =

@@ -47,6 +47,9 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
         section.problem("username", "is the same as `user`; keep one of them");
     }
     let (tls, http) = (TlsOptions::read(section, keys), HttpOptions::read(section, keys));
+    if section.depth() == Depth::Syntax {
+        own::form(section);
+    }
     let by_variables = section.has("variables");
     if !by_variables && !section.has("url") && !section.has("kind") {
         section.problem("url", "is missing: name the target by `url`, or by `kind`, `host` and `port`");
@@ -108,8 +111,14 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
     (kind.target)(Written { section, keys, address, secure, tls, http })
 }
 
+/// Checks the form of keys that only some kinds have, in a target that is not determined.
+pub(super) fn form(section: &Section<'_>, keys: &TargetKeys) {
+    HttpOptions::read(section, keys);
+    own::form(section);
+}
+
 /// The keys of a target in the section besides these.
-fn beside<'s>(section: &'s Section<'_>, these: &'s [&str]) -> impl Iterator<Item = &'s str> {
+pub(super) fn beside<'s>(section: &'s Section<'_>, these: &'s [&str]) -> impl Iterator<Item = &'s str> {
     let of_target = |key: &&str| EVERYBODYS.contains(key) || kinds::is_particular(key);
     section.entries().map(|entry| entry.key.as_str()).filter(of_target).filter(|key| !these.contains(key))
 }

@@ -103,6 +103,10 @@ fn outcome<'c>(context: &'c Context<'c>, path: &str, depth: Depth, entry: &Entry
         return None;
     }
     let outcome = match &entry.node.value {
+        Value::List(cases) if cases.is_empty() => {
+            section.problem(name, "lists no case");
+            None
+        }
         Value::Table(_) => forms::read(context, &entry.node, &section.below(name), name, depth),
         Value::List(cases) => first(context, cases, &section.below(name), name, depth),
         _ => {
@@ -128,6 +132,8 @@ fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, d
                 let text = context.text(case, &format!("a case of [{path}]"), depth);
                 text.map(|text| Outcome::Is(hidden(name, Word::of(&text))))
             }
+            Value::Integer(number) => Some(Outcome::Is(hidden(name, Word::plain(number.to_string())))),
+            Value::Boolean(flag) => Some(Outcome::Is(hidden(name, Word::plain(flag.to_string())))),
             value => {
                 let why =
                     format!("a case of [{path}] is {}; expected a text or a table such as `{{ when = …, value = \"x\" }}`", value.kind());

@@ -4,7 +4,7 @@ use crate::config::arguments::OptionKeys;
 use crate::config::interpolate::Text;
 use crate::config::node::{Entry, Value};
 use crate::config::problem::Problem;
-use crate::config::reader::Section;
+use crate::config::reader::{Depth, Section};
 
 /// A known option.
 struct Known {
@@ -62,7 +62,7 @@ fn read(section: &Section<'_>, entry: &Entry) -> Option<Known> {
         let mut keys = context.open(&entry.node, &path, section.depth())?;
         let before = context.faults_so_far();
         let declared: OptionKeys = keys.declared();
-        if context.faults_so_far() > before {
+        if context.faults_so_far() > before || section.depth() == Depth::Syntax {
             return None;
         }
         declared

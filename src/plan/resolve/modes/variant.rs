@@ -6,6 +6,7 @@ use crate::config::node::Value;
 use crate::config::reader::{Depth, Section};
 use crate::exit::Exit;
 use crate::plan::StartRefusal;
+use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::condition;
 use crate::plan::resolve::process::Template;
 use crate::plan::resolve::variables::VariableChanges;
@@ -31,6 +32,11 @@ impl<'c> Reading<'_, 'c> {
             } else {
                 VariableChanges::default().set_all(variant.table("set"));
                 self.started(&variant);
+                if let Some(command) = variant.node("command") {
+                    let groups = section.table_at("groups", Depth::Syntax);
+                    let mut builder = Builder { context, arguments: &[], groups, words: Vec::new(), took_arguments: false };
+                    builder.command(command, &path, Depth::Syntax);
+                }
             }
         }
         chosen

@@ -16,7 +16,7 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, watching: &Watchi
         section.problem(key, "and `targets` exclude each other; write it in each target");
     }
     let nodes = section.list("targets")?;
-    if nodes.is_empty() && section.depth() == Depth::Whole {
+    if nodes.is_empty() {
         section.problem("targets", "names no target");
     }
     let mut members: Vec<Member> = Vec::new();

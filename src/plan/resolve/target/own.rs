@@ -45,6 +45,14 @@ fn words(section: &Section<'_>, text: &str) -> Option<Vec<String>> {
     plain.then(|| text.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
+/// Checks the form of `command`.
+pub(super) fn form(section: &Section<'_>) {
+    let Some(node) = section.node("command") else { return };
+    let context = section.context();
+    let mut builder = Builder { context, arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
+    builder.command(node, section.path(), Depth::Syntax);
+}
+
 fn command(section: &Section<'_>, key: &str, words: Vec<Word>) -> Option<Target> {
     let argv = Argv::new(words).filter(|argv| !argv.program().is_empty());
     if argv.is_none() {

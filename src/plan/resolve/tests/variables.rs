@@ -47,6 +47,9 @@ fn the_first_case_that_holds_is_taken() {
     assert_eq!((value(&plan, "A"), value(&plan, "B")), (Some("two"), None));
     assert_eq!(plan.main.as_ref().unwrap().command.env_remove, ["C"]);
     assert_eq!(value(&with(&toml, &[("X", "3")], &[]), "A"), None, "none holds: untouched");
+    let plain = format!("[env]\nA = [{{ value = 'one', when = {{ var = 'X', eq = '1' }} }}, 7]\nB = [true]\n{TAIL}");
+    let plan = with(&plain, &[], &[]);
+    assert_eq!((value(&plan, "A"), value(&plan, "B")), (Some("7"), Some("true")), "as outside of a list");
 }
 
 #[test]
@@ -60,7 +63,8 @@ fn a_value_has_exactly_one_form() {
         ("A = { vaule = 'x' }", "unknown key `vaule`"),
         ("A = { url = 'tcp://h:${P}' }", "has a variable for its port"),
         ("A = { file = '/no/such/file' }", "cannot be read"),
-        ("A = [1]", "a case of [env.A] is a number"),
+        ("A = [[1]]", "a case of [env.A] is a list"),
+        ("A = []", "`A` in [env] lists no case"),
     ] {
         let found = problems(&format!("[env]\n{entry}\n{TAIL}"), &[("P", "x/y")], &[]);
         assert!(found.len() == 1 && found.first().unwrap().contains(problem), "{entry}: {found:?}");

@@ -93,6 +93,7 @@ fn each_test_holds_when_it_should() {
         ("{ args = true, var = 'A' }", "`args` in [modes.api.when] stands beside another test"),
         ("{ all = [], var = 'A', eq = 'x' }", "`all` in [modes.api.when] stands beside another test"),
         ("{ all = [] }", "[modes.api.when] lists no test"),
+        ("{ var = 'A', one_of = [] }", "`one_of` in [modes.api.when] lists no text"),
         ("{ not = { args = true, root = true } }", "`args` in [modes.api.when.not] stands beside another test"),
         (
             "{ var = 'A', eq = 'x', prefix = 'y' }",
