@@ -40,7 +40,10 @@ impl Lifecycle {
                 ProcessTimer::Limit => self.step_took_too_long(now, step, effects),
                 _ => self.retry_step(now, step, effects),
             },
-            (ProcessTimer::Limit, RunState::Forked | RunState::Starting(_)) if self.goes_on(id) => self.took_too_long(now, id, effects),
+            // In the shutdown each process keeps its turn: others may still need this one.
+            (ProcessTimer::Limit, RunState::Forked | RunState::Starting(_)) if self.shutdown.is_none() => {
+                self.took_too_long(now, id, effects);
+            }
             (ProcessTimer::Grace, RunState::Stopping(_) | RunState::Clearing(_)) => {
                 effects.extend([kill, Effect::Arm(Timer::Process(id, ProcessTimer::Reap), REAP_LIMIT)]);
             }
