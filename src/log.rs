@@ -1,6 +1,7 @@
 //! Standard error: a slow or missing reader never delays portcullis. What the reader accepts at once is written at once, the rest by a
 //! separate thread.
 
+mod channel;
 mod event;
 mod filter;
 mod lines;

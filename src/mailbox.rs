@@ -8,7 +8,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{oneshot, watch};
 
 use crate::exit::Ended;
-use crate::plan::ProcessPlan;
+use crate::plan::CommandPlan;
 use crate::state::event::Event;
 
 /// The maximum number of queued events of the kinds that repeat by themselves; a later event replaces dropped ones.
@@ -18,7 +18,7 @@ const MOST_UNREAD: usize = 4096;
 #[derive(Debug)]
 pub enum ProcessRequest {
     /// Run this command and return how it ended, or why it cannot be started. If the receiver is dropped, the command's group is killed.
-    Run(Box<ProcessPlan>, oneshot::Sender<Result<Ended, String>>),
+    Run(Box<CommandPlan>, oneshot::Sender<Result<Ended, String>>),
     /// Return whether the main process runs, or the module of this name.
     Runs(Option<String>, oneshot::Sender<bool>),
 }

@@ -1,6 +1,7 @@
 //! The validated, immutable plan of one run: the complete configuration with all decisions and defaults, and no state.
 
 pub mod argv;
+pub mod command;
 pub mod condition;
 pub mod file;
 pub mod migration;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::{ComponentNames, Details, Listen};
 use crate::secret::Secret;
+pub use command::CommandPlan;
 pub use condition::ConditionPlan;
 pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, SchemaCheck, SecondLock};
 pub use module::{ModuleId, ModulePlan};

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::mailbox::Mailbox;
 use crate::outcome::{EndpointResult, ErrorKind, Failure, Outcome, Volume};
-use crate::plan::ProcessPlan;
+use crate::plan::CommandPlan;
 use crate::plan::target::{
     BrokerTarget, ClusterTarget, DiskTarget, GrpcTarget, MysqlTarget, PostgresTarget, RedisTarget, SentinelTarget, Target,
 };
@@ -47,7 +47,7 @@ enum AnyProbe {
     File(PathBuf),
     Dns(String),
     Disk(DiskTarget),
-    Exec(Box<ProcessPlan>, Option<Mailbox>),
+    Exec(Box<CommandPlan>, Option<Mailbox>),
     Process(Option<String>, Option<Mailbox>),
     Grpc(Box<GrpcTarget>),
     Broker(Box<BrokerTarget>),
@@ -89,7 +89,7 @@ impl Probe {
             Target::File(path) => AnyProbe::File(path),
             Target::Dns(name) => AnyProbe::Dns(name),
             Target::Disk(disk) => AnyProbe::Disk(disk),
-            Target::Exec(process) => AnyProbe::Exec(process, supervisor.cloned()),
+            Target::Exec(command) => AnyProbe::Exec(command, supervisor.cloned()),
             Target::Process => AnyProbe::Process(None, supervisor.cloned()),
             Target::Module(name) => AnyProbe::Process(Some(name.clone()), supervisor.cloned()),
             Target::Grpc(target) => AnyProbe::Grpc(Box::new(target)),
@@ -176,7 +176,7 @@ impl AnyProbe {
             Self::File(path) => local::probe_file(path),
             Self::Dns(name) => local::probe_name(name, within).await,
             Self::Disk(disk) => local::probe_disk(disk).0,
-            Self::Exec(process, supervisor) => exec::probe_command(process, supervisor.as_ref()).await,
+            Self::Exec(command, supervisor) => exec::probe_command(command, supervisor.as_ref()).await,
             Self::Process(module, supervisor) => exec::probe_process(module.as_deref(), supervisor.as_ref()).await,
             Self::Grpc(target) => grpc::probe(target, within).await,
             Self::Broker(target) => broker::probe(target, within).await,

@@ -61,12 +61,17 @@ impl Published {
         self.plan.load_full()
     }
 
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
     /// The newest snapshot, and the time and pulse for its assessment.
     pub fn look(&self) -> (Arc<Snapshot>, Look) {
         let now = Moment::now();
         let look =
             Look { now, beat: self.pulse.last().unwrap_or(now.mono), given_up: self.pulse.is_given_up(), stuck: self.turns.is_stuck(now) };
-        (self.snapshot.load_full(), look)
+        (self.snapshot(), look)
     }
 }
 

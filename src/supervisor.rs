@@ -18,7 +18,6 @@ mod timers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use crate::clock::{Moment, processor_time, suspended};
 use crate::control::{Control, Sources};
 use crate::event_log::EventLog;
 use crate::log;
-use crate::mailbox::{Inbox, mailbox};
+use crate::mailbox::{Inbox, Mailbox, mailbox};
 use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
@@ -89,7 +88,7 @@ struct Supervisor {
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
 pub fn run(
-    plan: Plan,
+    plan: &Arc<Plan>,
     listeners: Option<Listeners>,
     inherited: InheritedEnvironment,
     sources: Option<Sources>,
@@ -97,26 +96,40 @@ pub fn run(
 ) -> io::Result<(Ending, Duration)> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
+    // It ends with this process, which frees everything at once; dropping it would first wake threads to end them.
+    let supervisor = Box::leak(begin(plan, listeners, inherited, sources, subsystems, sender, &inbox)?);
+    Ok(supervisor.turn(&signals, &inbox))
+}
+
+/// Everything before the first turn. Not a part of [`run`], because its 16 kB of stack would stay in memory.
+#[inline(never)]
+fn begin(
+    plan: &Arc<Plan>,
+    listeners: Option<Listeners>,
+    inherited: InheritedEnvironment,
+    sources: Option<Sources>,
+    subsystems: Subsystems,
+    sender: Mailbox,
+    inbox: &Inbox,
+) -> io::Result<Box<Supervisor>> {
     let now = Moment::now();
-    let plan = Arc::new(plan);
-    let lifecycle = Lifecycle::new(Arc::clone(&plan), now).as_init(sys::own_ids().0 == 1);
-    let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(&plan)));
+    let lifecycle = Lifecycle::new(Arc::clone(plan), now).as_init(sys::own_ids().0 == 1);
+    let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(plan)));
     if plan.own_command {
-        let program = plan.main.as_ref().map_or("", |main| main.argv.program());
+        let program = plan.main.as_ref().map_or("", |main| main.command.argv.program());
         listeners.and_then(Listeners::into_unix).map(|listener| server::own::start(listener, program)).transpose()?;
     } else if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
         let control = sources.map(|sources| Control::new(sources, sender.clone(), Arc::clone(&published)));
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
-    // It ends with this process, which frees everything at once; dropping it would first wake threads to end them.
-    let mut supervisor = ManuallyDrop::new(Supervisor {
+    Ok(Box::new(Supervisor {
         reports: BTreeMap::new(),
         memory: OutOfMemory::new(now),
         remaining: Remaining::default(),
         systemd: SystemdNotifier::new(&inherited.environment, now),
-        event_log: EventLog::new(&plan, now),
-        background: Background::start(&plan, &published, &sender, subsystems)?,
+        event_log: EventLog::new(plan, now),
+        background: Background::start(plan, &published, &sender, subsystems)?,
         lifecycle,
         children: Children::new(inherited, Arc::clone(inbox.bell())),
         exec_probes: ExecProbes::default(),
@@ -130,8 +143,7 @@ pub fn run(
         awaited_groups: Vec::new(),
         unreaped: false,
         reads: BTreeMap::new(),
-    });
-    Ok(supervisor.turn(&signals, &inbox))
+    }))
 }
 
 fn controller(control: Arc<Control>) -> Controller {
@@ -153,7 +165,7 @@ impl Supervisor {
     fn turn(&mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
         let mut began = processor_time();
         loop {
-            if self.work() {
+            if self.work(began) {
                 self.children.send_all_signals();
                 let budget = self.lifecycle.plan().stop_budget();
                 let stop = self.lifecycle.stop_since().map(|since| StopDeadline { since, budget });
@@ -177,17 +189,17 @@ impl Supervisor {
                 debug!("the longest turn of the loop so far took {} us of processor time", longest.as_micros());
             }
             let next = self.next_turn(now);
-            let rung = self.wait(signals, inbox, next);
+            let readable = self.wait(signals, inbox, next);
             began = processor_time();
             self.look_for_gap(now, next, began);
             self.published.turns.begin(self.gaps.woke());
-            self.collect(signals, inbox, rung);
+            self.collect(signals, inbox, readable);
         }
     }
 
-    /// Handles queued events for a limited time, before signals and ended processes are checked again. True if the run is over.
-    fn work(&mut self) -> bool {
-        let began = processor_time();
+    /// Handles queued events until this turn, which began at `began`, has used its share of time; then signals and ended processes are
+    /// checked again. True if the run is over.
+    fn work(&mut self, began: Duration) -> bool {
         while let Some(event) = self.next_event() {
             if self.take(event) {
                 return true;
@@ -216,7 +228,7 @@ impl Supervisor {
     fn take(&mut self, event: Event) -> bool {
         let now = Moment::now();
         // Only this loop publishes, so this is the state of the reducer before the event.
-        let (before, _) = self.published.look();
+        let before = self.published.snapshot();
         if let Event::Signalled(number) = event {
             debug!("got {}", crate::exit::signal_name(number));
         }

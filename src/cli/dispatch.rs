@@ -89,13 +89,18 @@ fn print_to_person(text: &str) -> u8 {
 }
 
 fn answer(name: &str, parsed: ParsedArguments) -> Result<u8, Wrong> {
-    match name {
-        "" | "run" => return Ok(command::run::run(&options::run(parsed)?, &Environment::of_process(), Subsystems::default())),
-        "wait" => return Ok(command::wait::run(&wait::request(parsed)?, &Environment::of_process())),
-        "healthcheck" => return Ok(command::healthcheck::main(&options::healthcheck(&parsed)?)),
-        _ => {}
-    }
-    // Nothing is supervised from here on, so ctrl-C has to end us.
+    Ok(match name {
+        "" | "run" => command::run::run(&options::run(parsed)?, &Environment::of_process(), Subsystems::default()),
+        "wait" => command::wait::run(&wait::request(parsed)?, &Environment::of_process()),
+        "healthcheck" => command::healthcheck::main(&options::healthcheck(&parsed)?),
+        _ => return unsupervised(name, parsed),
+    })
+}
+
+/// The subcommands that supervise nothing, so ctrl-C has to end them. Not a part of [`answer`], because their 10 kB of stack would be part of
+/// the memory of every run.
+#[inline(never)]
+fn unsupervised(name: &str, parsed: ParsedArguments) -> Result<u8, Wrong> {
     command::interrupt::end_at_once();
     let environment = &Environment::of_process();
     Ok(match name {

@@ -12,8 +12,8 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
 use crate::plan::step::ItemPlan;
 use crate::plan::{
-    ConditionPlan, Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt,
-    StepPlan,
+    CommandPlan, ConditionPlan, Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, SchemaCheck,
+    StepAction, StepAt, StepPlan,
 };
 use crate::prepare;
 use crate::secret::scrub;
@@ -70,14 +70,19 @@ fn steps(plan: &Plan) -> Vec<String> {
     at(&mut steps, &[StepAt::Ready]);
     if let Some(migration) = &plan.migration {
         let verb = if migration.waits { "wait for the migration of another mode" } else { "migrate" };
-        steps.push(format!("{verb}: {}; {}; {}", migration.process.argv, environment(&migration.process), migration_limits(migration)));
+        steps.push(format!(
+            "{verb}: {}; {}; {}",
+            migration.process.command.argv,
+            environment(&migration.process.command),
+            migration_limits(migration)
+        ));
     }
     at(&mut steps, &[StepAt::Migrated]);
     match (&plan.main, &plan.refusal) {
         (Some(main), _) => {
             let after: Vec<&str> = plan.after.iter().filter_map(|id| plan.module(*id)).map(|module| module.name.as_str()).collect();
             let after = if after.is_empty() { String::new() } else { format!(" once {} is up:", after.join(", ")) };
-            steps.push(format!("start{after} {}{}", main.argv, start(main)));
+            steps.push(format!("start{after} {}{}", main.command.argv, start(main)));
         }
         (None, Some(refusal)) => steps.push(format!("refuse with exit code {}: {}", refusal.code, refusal.message)),
         (None, None) => steps.push("end: no process is started after the migration".to_owned()),
@@ -102,7 +107,7 @@ fn steps(plan: &Plan) -> Vec<String> {
 /// A step in words.
 fn once(step: &StepPlan) -> String {
     let if_it_holds = |condition: &ConditionPlan| if condition.is_constant() { String::new() } else { format!("; only if {condition}") };
-    let command = |item: &ItemPlan| format!("{}{}", item.process.argv, if_it_holds(&item.condition));
+    let command = |item: &ItemPlan| format!("{}{}", item.process.command.argv, if_it_holds(&item.condition));
     let commands = |items: &[ItemPlan]| items.iter().map(command).collect::<Vec<_>>().join(", then ");
     let what = match &step.action {
         StepAction::File(file) => format!("file {file}"),
@@ -116,13 +121,13 @@ fn once(step: &StepPlan) -> String {
 
 /// The user and environment of a process, and when it counts as started.
 fn start(process: &ProcessPlan) -> String {
-    let who = process.attributes.user.as_ref().map(|who| {
+    let who = process.command.attributes.user.as_ref().map(|who| {
         let groups = who.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         format!(" as user {}, group {}, groups {groups}", who.uid, who.gid)
     });
     let started = process.started.as_ref();
     let started = started.map(|started| format!("; up once {}, within {}", sign(&started.sign), format_duration(started.within)));
-    format!("{}; {}{}", who.unwrap_or_default(), environment(process), started.unwrap_or_default())
+    format!("{}; {}{}", who.unwrap_or_default(), environment(&process.command), started.unwrap_or_default())
 }
 
 fn of_module(plan: &Plan, module: &ModulePlan) -> String {
@@ -139,7 +144,7 @@ fn of_module(plan: &Plan, module: &ModulePlan) -> String {
     };
     let checks: Vec<&str> = module.checks.iter().filter_map(|id| plan.checks.get(*id)).map(|check| check.name.as_str()).collect();
     let checks = if checks.is_empty() { String::new() } else { format!("; checked by {}", checks.join(", ")) };
-    format!("{verb} the module {}{after}: {}{}{checks}", module.name, module.process.argv, start(&module.process))
+    format!("{verb} the module {}{after}: {}{}{checks}", module.name, module.process.command.argv, start(&module.process))
 }
 
 /// Who sees details, in words.
@@ -152,14 +157,14 @@ const fn readers(health: &HealthPlan) -> &'static str {
     }
 }
 
-fn environment(process: &ProcessPlan) -> String {
-    let set: Vec<&str> = process.env.iter().map(|(name, _)| name.as_str()).collect();
+fn environment(command: &CommandPlan) -> String {
+    let set: Vec<&str> = command.env.iter().map(|(name, _)| name.as_str()).collect();
     let mut parts = Vec::new();
     if !set.is_empty() {
         parts.push(format!("sets {}", set.join(", ")));
     }
-    if !process.env_remove.is_empty() {
-        parts.push(format!("removes {}", process.env_remove.join(", ")));
+    if !command.env_remove.is_empty() {
+        parts.push(format!("removes {}", command.env_remove.join(", ")));
     }
     if parts.is_empty() { "environment: unchanged".to_owned() } else { format!("environment: {}", parts.join("; ")) }
 }
@@ -201,7 +206,7 @@ fn lock_place(lock: &LockPlan) -> Option<String> {
 fn describe_check(question: &SchemaCheck) -> String {
     match question {
         SchemaCheck::Sql(_) => "a statement".to_owned(),
-        SchemaCheck::Command(process) => process.argv.to_string(),
+        SchemaCheck::Command(process) => process.command.argv.to_string(),
     }
 }
 

@@ -67,12 +67,43 @@ fn fault(place: &str, text: &str) -> String {
     }
 }
 
+/// Everything that is decided and opened before the first process is started.
+struct Prepared {
+    plan: Arc<Plan>,
+    listeners: Option<Listeners>,
+    inherited: InheritedEnvironment,
+    sources: Option<Sources>,
+}
+
 /// The exit code, and how long a slow reader may take for the last line.
 fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> (u8, Duration) {
-    let patience = log::LONGEST_LAST_WORDS;
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will be neither stopped nor reaped");
     }
+    let Prepared { plan, listeners, inherited, sources } = match prepared(request, environment, descriptors) {
+        Ok(prepared) => prepared,
+        Err(code) => return (code, log::LONGEST_LAST_WORDS),
+    };
+    // Removed when this returns; after a KILL the next start finds it stale.
+    let _file = listeners.as_ref().and_then(Listeners::file);
+    match supervisor::run(&plan, listeners, inherited, sources, subsystems) {
+        Ok((Ending { code, sentence, as_requested: true }, patience)) => {
+            log::live(Vec::new());
+            info!(target: log::LAST_LINE, "{sentence}; exit code {code}");
+            (code, patience)
+        }
+        Ok((ending, patience)) => (last_line(ending.code, &ending.sentence), patience),
+        Err(cause) => {
+            let sentence =
+                format!("the kernel refused the resources for supervision: {cause}; check the limits of the container (processes, files)");
+            (last_line(Exit::Internal.code(), &sentence), log::LONGEST_LAST_WORDS)
+        }
+    }
+}
+
+/// The exit code if nothing is to be started. Not a part of [`gate`], because its 10 kB of stack would stay in memory.
+#[inline(never)]
+fn prepared(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>) -> Result<Prepared, u8> {
     let sayings = Arc::new(CommandCapture::default());
     let environment = &environment.clone().with_command_runner(Arc::clone(&sayings) as Arc<dyn CommandRunner>);
     let plan = match resolve(request, environment) {
@@ -80,14 +111,14 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
         Err(problems) => {
             if let Some(number) = sayings.stopped_by().or_else(|| environment.stopped_by()) {
                 let code = signal_code(u8::try_from(number).unwrap_or_default());
-                return (last_line(code, &format!("ended by {} before anything was started", signal_name(number))), patience);
+                return Err(last_line(code, &format!("ended by {} before anything was started", signal_name(number))));
             }
             if problems.code() == Exit::Success.code() {
                 for problem in &problems {
                     info!("{problem}");
                 }
                 info!(target: log::LAST_LINE, "the configuration has nothing to start in this case; exit code 0");
-                return (Exit::Success.code(), patience);
+                return Err(Exit::Success.code());
             }
             for problem in &problems {
                 error!("{problem}");
@@ -99,7 +130,7 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
                 Exit::Usage => "the command line has errors",
                 _ => "the configuration has errors",
             };
-            return (last_line(problems.code(), what), patience);
+            return Err(last_line(problems.code(), what));
         }
     };
     for notice in &plan.notices {
@@ -113,16 +144,13 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
     if !plan.is_process_alone()
         && let Some(code) = refused(&plan, &inherited)
     {
-        return (code, patience);
+        return Err(code);
     }
     let plan = match environment.keep_all() {
         Ok(true) => plan,
         // Another replica was faster with a value that is generated once: its value is read.
-        Ok(false) => match resolve(request, environment) {
-            Ok(plan) => plan,
-            Err(problems) => return (last_line(problems.code(), &problems.to_string()), patience),
-        },
-        Err(cause) => return (last_line(Exit::Config.code(), &cause), patience),
+        Ok(false) => resolve(request, environment).map_err(|problems| last_line(problems.code(), &problems.to_string()))?,
+        Err(cause) => return Err(last_line(Exit::Config.code(), &cause)),
     };
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
         Ok(listeners) => {
@@ -132,7 +160,7 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
             listeners
         }
         Err(cause) if plan.health.as_ref().is_some_and(|health| health.required) => {
-            return (last_line(Exit::Config.code(), &cause.to_string()), patience);
+            return Err(last_line(Exit::Config.code(), &cause.to_string()));
         }
         Err(cause) if plan.own_command => {
             debug!("{cause}; `healthcheck` will not see this command");
@@ -143,8 +171,6 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
             None
         }
     };
-    // Removed when this returns; after a KILL the next start finds it stale.
-    let _file = listeners.as_ref().and_then(Listeners::file);
     let directory = inherited.directory.clone().unwrap_or_default();
     let sources = || {
         let environment = environment.clone().recalling().at(directory);
@@ -152,19 +178,7 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
         Sources { request: RunOptions { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
     };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
-    match supervisor::run(plan, listeners, inherited, sources, subsystems) {
-        Ok((Ending { code, sentence, as_requested: true }, patience)) => {
-            log::live(Vec::new());
-            info!(target: log::LAST_LINE, "{sentence}; exit code {code}");
-            (code, patience)
-        }
-        Ok((ending, patience)) => (last_line(ending.code, &ending.sentence), patience),
-        Err(cause) => {
-            let sentence =
-                format!("the kernel refused the resources for supervision: {cause}; check the limits of the container (processes, files)");
-            (last_line(Exit::Internal.code(), &sentence), patience)
-        }
-    }
+    Ok(Prepared { plan: Arc::new(plan), listeners, inherited, sources })
 }
 
 /// Errors that end the start before it does anything, including the health endpoint: programs that do not exist, files that need root.

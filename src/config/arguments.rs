@@ -10,12 +10,10 @@ use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::values::{Deferred, Maybe, Number, Scalar};
 
-/// A rule for the container's arguments. It has at most one of `mode`, `run` and `refuse`.
+/// When a rule applies, and what it makes of the arguments.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "rule", deny_unknown_fields)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a key of its own")]
-pub struct Rule {
+pub struct RuleKeys {
     /// When the rule applies; without it always. A rule with `run` and without `command` applies only if there are arguments.
     pub when: Deferred<Condition>,
     /// The mode to start, for example `${@1}`; `--mode` on the command line overrides it.
@@ -24,6 +22,18 @@ pub struct Rule {
     pub drop: Number<0, 1000>,
     /// Words to insert before the remaining arguments.
     pub prepend: Vec<Text>,
+}
+
+impl Default for RuleKeys {
+    fn default() -> Self {
+        Self { when: Deferred::default(), mode: Maybe(None), drop: const { Number::of(0) }, prepend: Vec::new() }
+    }
+}
+
+/// The ad-hoc command that a rule runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AdHocKeys {
     /// Whether the remaining arguments are an ad-hoc command, as with `run --exec`.
     pub run: bool,
     /// With `run`: the command, if it is more than the remaining arguments; `{ args = true }` inserts them.
@@ -34,35 +44,52 @@ pub struct Rule {
     pub wait: bool,
     /// With `run`: the user of the command, instead of the mode's.
     pub user: Maybe<Text>,
+}
+
+/// How a rule refuses the start.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RefuseKeys {
     /// The start is refused and this text is logged; it should say what to do instead.
     pub refuse: Maybe<Text>,
     /// With `refuse`: the exit code; 0 if the refusal is not a failure.
     pub code: Number<0, 255>,
+}
+
+impl Default for RefuseKeys {
+    fn default() -> Self {
+        Self { refuse: Maybe(None), code: const { Number::of(64) } }
+    }
+}
+
+/// What happens to arguments that the mode's command does not take.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RestKeys {
     /// Whether arguments that the mode's command does not take are dropped.
     pub ignore: bool,
     /// Whether arguments that the mode's command does not take are appended to it.
     pub append: bool,
 }
 
-impl Default for Rule {
-    fn default() -> Self {
-        Self {
-            when: Deferred::default(),
-            mode: Maybe(None),
-            drop: const { Number::of(0) },
-            prepend: Vec::new(),
-            run: false,
-            command: Deferred::default(),
-            env: Deferred::default(),
-            wait: false,
-            user: Maybe(None),
-            refuse: Maybe(None),
-            code: const { Number::of(64) },
-            ignore: false,
-            append: false,
-        }
-    }
+/// A rule for the container's arguments. It has at most one of `mode`, `run` and `refuse`.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "rule", deny_unknown_fields)]
+pub struct Rule {
+    /// When it applies, and what it makes of the arguments.
+    #[serde(flatten)]
+    pub own: RuleKeys,
+    /// With `run`.
+    #[serde(flatten)]
+    pub ad_hoc: AdHocKeys,
+    /// With `refuse`.
+    #[serde(flatten)]
+    pub refusal: RefuseKeys,
+    /// With `ignore` or `append`.
+    #[serde(flatten)]
+    pub rest: RestKeys,
 }
+crate::union!(Rule { own: RuleKeys, ad_hoc: AdHocKeys, refusal: RefuseKeys, rest: RestKeys });
 
 // It is read by its form, in `plan::resolve::arguments`.
 /// The variable that an option among the arguments sets.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::interpolate::Text;
 use crate::config::reader::SHOWN;
-use crate::config::values::{Maybe, OneOrMore};
+use crate::config::values::{Maybe, OneOrMore, Switch};
 use crate::secret::Secret;
 
 /// Who sees hosts, driver texts and other details in health responses.
@@ -41,10 +41,9 @@ pub enum ComponentNames {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "health")]
-#[allow(clippy::struct_excessive_bools, reason = "each is a key that is true or false")]
 pub struct Health {
     /// Whether the endpoint is enabled.
-    pub enabled: bool,
+    pub enabled: Switch,
     /// The TCP address: `:8051` (every address of the host), `127.0.0.1:8051` or `[::1]:8051`, or a list, each item of which is bound; `""` for none.
     /// The first one names the socket and is used by `healthcheck`. By default `:8051`.
     pub listen: Option<OneOrMore<Listen>>,
@@ -64,25 +63,25 @@ pub struct Health {
     /// `compositeAllBiz` and `baseStartUp`, the current names in Koupleless.
     pub component_names: ComponentNames,
     /// RAGFlow's `/healthz` and its two other paths, over TCP.
-    pub healthz: bool,
+    pub healthz: Switch,
     /// Kubernetes' `/livez`, `/readyz` and `/startupz`, over TCP.
-    pub kubernetes: bool,
+    pub kubernetes: Switch,
     /// Spring Boot's `/actuator` and the paths below it, over TCP.
-    pub actuator: bool,
+    pub actuator: Switch,
     /// `/health` of Dify's article, over TCP.
-    pub health: bool,
+    pub health: Switch,
     /// `/status` as in ConfigCat's proxy, over TCP.
-    pub status: bool,
+    pub status: Switch,
     /// `/metrics` for Prometheus, over TCP.
-    pub metrics: bool,
+    pub metrics: Switch,
     /// The page at `/`, over TCP.
-    pub page: bool,
+    pub page: Switch,
 }
 
 impl Default for Health {
     fn default() -> Self {
         Self {
-            enabled: true,
+            enabled: Switch::On,
             listen: None,
             socket: None,
             details: Details::default(),
@@ -91,13 +90,13 @@ impl Default for Health {
             required: true,
             with_all_modules: false,
             component_names: ComponentNames::default(),
-            healthz: true,
-            kubernetes: true,
-            actuator: true,
-            health: true,
-            status: true,
-            metrics: true,
-            page: true,
+            healthz: Switch::On,
+            kubernetes: Switch::On,
+            actuator: Switch::On,
+            health: Switch::On,
+            status: Switch::On,
+            metrics: Switch::On,
+            page: Switch::On,
         }
     }
 }

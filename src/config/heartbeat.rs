@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
-use crate::config::values::{DAY, Deferred, Maybe, Span};
+use crate::config::values::{DAY, Deferred, Maybe, Span, Switch};
 
 /// Which records are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,26 +20,12 @@ pub enum HeartbeatMode {
     Simple,
 }
 
-/// Whether the heartbeat is enabled.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct HeartbeatSwitch {
-    /// As in [`Beat`].
-    pub enabled: bool,
-}
-
-impl Default for HeartbeatSwitch {
-    fn default() -> Self {
-        Self { enabled: Beat::default().enabled }
-    }
-}
-
 /// Where and how often the readiness is written into Redis.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Beat {
     /// Whether the readiness is written.
-    pub enabled: bool,
+    pub enabled: Switch,
     /// It is written only if this condition holds.
     pub when: Deferred<Condition>,
     /// The redis check whose Redis is used, instead of a target.
@@ -63,7 +49,7 @@ pub struct Beat {
 impl Default for Beat {
     fn default() -> Self {
         Self {
-            enabled: true,
+            enabled: Switch::On,
             when: Deferred::default(),
             check: None,
             key: Maybe(None),

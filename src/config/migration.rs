@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::argument::Command;
 use crate::config::interpolate::Text;
 use crate::config::step::Around;
-use crate::config::values::{Deferred, Maybe, Number, Span, YEAR};
+use crate::config::values::{Deferred, Maybe, Number, Span, Switch, YEAR};
 
 /// What happens to a migration that loses its lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,7 +49,7 @@ pub enum SchemaCheckKey {
 #[serde(default)]
 pub struct MigrationKeys {
     /// Whether it runs; by default if there is a section `[migrations]`.
-    pub enabled: Deferred<bool>,
+    pub enabled: Deferred<Switch>,
     /// The command that migrates.
     pub command: Command,
     /// Checks whether there is anything to do: a statement, whose first value is the result, or a command, whose exit status is the result. 0

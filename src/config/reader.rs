@@ -124,6 +124,12 @@ impl<'e> Context<'e> {
         self.remarks.borrow_mut().extend(other.remarks.into_inner());
     }
 
+    /// Adds the errors and notices of another reading of the same part, for a further item or instance. What both have is reported once.
+    pub fn absorb_another(&self, other: Context<'_>) {
+        self.faults.problems.borrow_mut().extend(other.faults.problems.into_inner());
+        other.notices.into_inner().into_iter().for_each(|notice| self.notice(notice));
+    }
+
     /// The notices, or the problems if there are any.
     pub fn finish(self) -> Result<Vec<String>, Problems> {
         Problems::new(self.faults.problems.into_inner()).map_or(Ok(self.notices.into_inner()), Err)

@@ -7,6 +7,7 @@ pub mod process;
 mod shape;
 pub mod signal;
 mod size;
+mod switch;
 mod text;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ pub use numbers::Numbers;
 pub use position::Position;
 pub use shape::{Deferred, Maybe, Named, OneOrMore};
 pub use size::Size;
+pub use switch::{Gate, Switch};
 pub use text::Scalar;
 
 /// Milliseconds of a day: longer than any sensible pause.

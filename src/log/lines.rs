@@ -1,14 +1,13 @@
 //! The bounded queue between the code that logs and the thread that writes; lines that do not fit are counted and reported.
 
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use nix::poll::PollTimeout;
-
+use super::channel::{Receiver, Sender, channel};
 use super::screen::{Screen, is_shared};
 use super::{Format, stream};
 use crate::clock::Moment;
@@ -23,6 +22,13 @@ enum Message {
     Line(Vec<u8>),
     Live(Vec<String>),
     Flush(SyncSender<()>),
+}
+
+/// What no thread reads yet.
+struct Unread {
+    /// The rest of a line that was cut, or a line that was not accepted; written before the messages.
+    first: Option<Message>,
+    messages: Receiver<Message>,
 }
 
 /// Lines that did not fit into the queue: the number of lost ones, and the newest, which is kept because it may be the last.
@@ -43,9 +49,9 @@ impl Overflow {
 #[derive(Clone)]
 pub(super) struct Queue {
     format: Format,
-    sender: SyncSender<Message>,
-    /// The receiver for the thread; none once the thread has begun.
-    unread: Arc<Mutex<Option<Receiver<Message>>>>,
+    sender: Sender<Message>,
+    /// The messages for the thread; none once the thread has begun.
+    unread: Arc<Mutex<Option<Unread>>>,
     overflow: Arc<Mutex<Overflow>>,
     /// Whether lines are written as they come; before that they are queued, so that a start has begun before its lines are written.
     open: Arc<AtomicBool>,
@@ -63,11 +69,11 @@ impl Queue {
     }
 
     fn of(format: Format, length: usize) -> Self {
-        let (sender, receiver) = mpsc::sync_channel(length);
+        let (sender, receiver) = channel(length);
         Self {
             format,
             sender,
-            unread: Arc::new(Mutex::new(Some(receiver))),
+            unread: Arc::new(Mutex::new(Some(Unread { first: None, messages: receiver }))),
             overflow: Arc::default(),
             open: Arc::default(),
             hurry: Arc::default(),
@@ -78,7 +84,7 @@ impl Queue {
     #[cfg(test)]
     pub(super) fn taken(&self) -> Vec<String> {
         let text = |message| if let Message::Line(line) = message { String::from_utf8(line).unwrap() } else { String::new() };
-        locked(&self.unread).as_ref().unwrap().try_iter().map(text).collect()
+        std::iter::from_fn(|| locked(&self.unread).as_ref().unwrap().messages.try_recv()).map(text).collect()
     }
 
     /// Shows these lines below the log until they are replaced.
@@ -93,23 +99,22 @@ impl Queue {
         self.open.store(true, Ordering::Relaxed);
         // Held until the thread has the rest of a line that was cut: otherwise the next line of another thread could get in between.
         let mut unread = locked(&self.unread);
-        let mut first = None;
-        if let Some(messages) = unread.as_ref().filter(|_| !is_shared()) {
-            first = loop {
-                match messages.try_recv() {
-                    Ok(Message::Line(line)) => match sys::now::write(io::stderr().as_fd(), &line) {
+        if let Some(Unread { first, messages }) = unread.as_mut().filter(|_| !is_shared()) {
+            *first = loop {
+                match first.take().or_else(|| messages.try_recv()) {
+                    Some(Message::Line(line)) => match sys::now::write(io::stderr().as_fd(), &line) {
                         Ok(count) if count < line.len() => break Some(Message::Line(line.get(count..).unwrap_or_default().to_vec())),
                         Ok(_) => {}
                         Err(_) => break Some(Message::Line(line)),
                     },
                     // There are none to remove: only the thread draws them.
-                    Ok(Message::Live(lines)) if lines.is_empty() => {}
-                    Ok(message) => break Some(message),
-                    Err(_) => return true,
+                    Some(Message::Live(lines)) if lines.is_empty() => {}
+                    Some(message) => break Some(message),
+                    None => return true,
                 }
             };
         }
-        self.begin_with(&mut unread, first);
+        self.begin_with(&mut unread);
         false
     }
 
@@ -123,42 +128,47 @@ impl Queue {
     /// Starts the writing thread, once. If no thread can be created, the lines that standard error accepts at once are written here, and
     /// the thread is tried again the next time.
     fn begin(&self) {
-        self.begin_with(&mut locked(&self.unread), None);
+        self.begin_with(&mut locked(&self.unread));
     }
 
-    /// The same; `first` is written before everything that is queued.
-    fn begin_with(&self, unread: &mut Option<Receiver<Message>>, first: Option<Message>) {
-        let Some(messages) = unread.take() else { return };
-        let slot = Arc::new(Mutex::new(Some((first, messages))));
+    fn begin_with(&self, unread: &mut Option<Unread>) {
+        let Some(all) = unread.take() else { return };
+        let slot = Arc::new(Mutex::new(Some(all)));
         let (theirs, queue) = (Arc::clone(&slot), self.clone());
         let body = move || {
             let taken = locked(&theirs).take();
-            if let Some((first, messages)) = taken {
+            if let Some(Unread { first, messages }) = taken {
                 queue.write_from(first, &messages);
             }
         };
         if sys::start_thread("log", body).is_err() {
             let taken = locked(&slot).take();
-            if let Some((first, messages)) = taken {
-                self.write_what_fits(first, &messages);
-                *unread = Some(messages);
-            }
+            *unread = taken.map(|all| self.write_what_fits(io::stderr().as_fd(), all));
         }
     }
 
-    /// Never waits: the caller may be the thread that owns the signals.
-    fn write_what_fits(&self, mut first: Option<Message>, messages: &Receiver<Message>) {
-        while stream::has_room(io::stderr().as_fd(), PollTimeout::ZERO) {
-            match first.take().map_or_else(|| messages.try_recv(), Ok) {
-                Ok(Message::Line(line)) => _ = stream::stderr().write(&line),
-                Ok(Message::Live(_)) => {}
-                Ok(Message::Flush(done)) => {
-                    if let Some(rest) = self.overflowed() {
-                        let _ = stream::stderr().write(&rest);
+    /// Returns what was not accepted at once. Never waits, neither for a reader nor for the lock of standard error: the caller may be the
+    /// thread that owns the signals.
+    fn write_what_fits(&self, to: BorrowedFd<'_>, Unread { mut first, messages }: Unread) -> Unread {
+        loop {
+            match first.take().or_else(|| messages.try_recv()) {
+                Some(Message::Line(mut line)) => {
+                    let count = stream::write_some(to, &line);
+                    line.drain(..count);
+                    first = (!line.is_empty()).then_some(Message::Line(line));
+                    if count == 0 {
+                        return Unread { first, messages };
                     }
-                    let _ = done.try_send(());
                 }
-                Err(_) => return,
+                Some(Message::Live(_)) => {}
+                Some(Message::Flush(done)) => match self.overflowed() {
+                    Some(rest) => {
+                        first = Some(Message::Line(rest));
+                        let _ = self.sender.try_send(Message::Flush(done));
+                    }
+                    None => _ = done.try_send(()),
+                },
+                None => return Unread { first, messages },
             }
         }
     }
@@ -173,10 +183,7 @@ impl Queue {
         let mut flush = Some(Message::Flush(done));
         let begun = Moment::now();
         loop {
-            flush = match flush.take().map(|flush| self.sender.try_send(flush)) {
-                Some(Err(TrySendError::Full(back))) => Some(back),
-                _ => None,
-            };
+            flush = flush.and_then(|flush| self.sender.try_send(flush).err());
             let passed = Moment::now().since(begun);
             if passed >= limit {
                 return;
@@ -205,7 +212,7 @@ impl Queue {
         let mut screen = Screen::default();
         // In a hurry: how many lines are left out, and the newest.
         let (mut left_out, mut newest) = (0, None);
-        while let Ok(message) = first.take().map_or_else(|| messages.recv(), Ok) {
+        while let Some(message) = first.take().or_else(|| messages.recv()) {
             match message {
                 Message::Line(line) if self.hurry.load(Ordering::Relaxed) => left_out += u64::from(newest.replace(line).is_some()),
                 Message::Line(line) => screen.show(&line),
@@ -239,15 +246,12 @@ impl Queue {
             overflow.lost = 0;
         }
         drop(overflow);
-        let sent = match self.sender.try_send(Message::Line(clean)) {
+        let sent = self.sender.try_send(Message::Line(clean)).or_else(|line| {
             // It is not read yet: a start may log more lines than the queue holds.
-            Err(TrySendError::Full(line)) => {
-                self.begin();
-                self.sender.try_send(line)
-            }
-            sent => sent,
-        };
-        if let Err(TrySendError::Full(Message::Line(clean)) | TrySendError::Disconnected(Message::Line(clean))) = sent {
+            self.begin();
+            self.sender.try_send(line)
+        });
+        if let Err(Message::Line(clean)) = sent {
             locked(&self.overflow).keep(clean);
         }
         self.write_if_open();
@@ -269,13 +273,15 @@ fn gap(format: Format, lost: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
     fn what_was_dropped_is_reported_before_the_next_line_and_as_a_line_of_its_kind() {
         for format in [Format::Text, Format::Json] {
             let queue = Queue::of(format, 2);
-            let receiver = locked(&queue.unread).take().unwrap();
+            let receiver = locked(&queue.unread).take().unwrap().messages;
             for number in 1..=5 {
                 queue.line(&format!("{{\"n\":{number}}}\n"));
             }
@@ -302,5 +308,28 @@ mod tests {
         }
         let rest = String::from_utf8(queue.overflowed().unwrap()).unwrap();
         assert!(rest.contains("2 log lines were dropped") && rest.ends_with("\nlast\n"), "{rest}");
+    }
+
+    #[test]
+    fn without_a_thread_a_line_that_does_not_fit_is_kept_and_continued() {
+        let (mut reading, writing) = io::pipe().unwrap();
+        let queue = Queue::of(Format::Text, 4);
+        let long = "x".repeat(200 * 1024) + "\n";
+        let _ = queue.sender.try_send(Message::Line(long.clone().into_bytes()));
+        let _ = queue.sender.try_send(Message::Line(b"last\n".to_vec()));
+        let (done, written) = mpsc::sync_channel(1);
+        let _ = queue.sender.try_send(Message::Flush(done));
+        locked(&queue.overflow).keep(b"newest\n".to_vec());
+        let mut all = locked(&queue.unread).take().unwrap();
+        let mut text = Vec::new();
+        // Nobody reads while it writes: a write that waited would never return.
+        while written.try_recv().is_err() {
+            all = queue.write_what_fits(writing.as_fd(), all);
+            let mut part = vec![0; 1 << 20];
+            let count = reading.read(&mut part).unwrap();
+            text.extend_from_slice(&part[..count]);
+        }
+        assert!(all.first.is_none());
+        assert_eq!(String::from_utf8(text).unwrap(), long + "last\nnewest\n");
     }
 }

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::sys;
+
 /// Writes all bytes, waiting for room without limit, and reports how many each write took.
 ///
 /// # Errors
@@ -27,6 +29,21 @@ pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut taken: impl FnMut(usi
         }
     }
     Ok(())
+}
+
+/// Writes what is accepted at once, and returns how much that was, without waiting for a reader. A stream that fails accepts everything, as for
+/// [`write_all`].
+pub(super) fn write_some(to: BorrowedFd<'_>, bytes: &[u8]) -> usize {
+    if let Ok(count) = sys::now::write(to, bytes) {
+        return count;
+    }
+    // A terminal, a file on a disk, or a pipe of an older kernel. A pipe with room accepts at least this much (PIPE_BUF in pipe(7)).
+    let part = bytes.get(..libc::PIPE_BUF).unwrap_or(bytes);
+    match has_room(to, PollTimeout::ZERO).then(|| nix::unistd::write(to, part)) {
+        Some(Ok(count)) => count,
+        None | Some(Err(Errno::EINTR | Errno::EAGAIN)) => 0,
+        Some(Err(_)) => bytes.len(),
+    }
 }
 
 /// Whether a write would succeed or fail at once; waits for that until `timeout`.

@@ -23,7 +23,6 @@ pub(super) enum SchemaState {
 
 /// Queries a database over a connection that is kept between checks and is not that of the lock, because an error must not cost the lock.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub(super) struct SchemaQuery {
     place: QueryConnection,
     /// The last error of the statement, which is logged once.

@@ -10,8 +10,14 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// The answer: a code and addresses; none: no answer.
-type Rule = Option<(u8, Vec<IpAddr>)>;
+/// How a query is answered.
+#[derive(Clone, Debug)]
+enum Rule {
+    /// With this code and these addresses.
+    Answer(u8, Vec<IpAddr>),
+    /// Not at all.
+    Silence,
+}
 
 /// A name server on its own port, as long as the runtime lives.
 #[derive(Clone, Default)]
@@ -41,7 +47,11 @@ impl Server {
         let (name, v6) = (name.trim_end_matches('.').to_owned(), question[end + 2] == 28);
         self.queries.lock().unwrap().push(format!("{name}{}{}", if v6 { " v6" } else { "" }, if tcp { " tcp" } else { "" }));
         let rule = self.rules.iter().find(|((known, family), _)| *known == name && *family == v6).map(|(_, rule)| rule.clone());
-        let (code, found) = rule.unwrap_or(Some((3, Vec::new())))?;
+        let (code, found) = match rule {
+            Some(Rule::Answer(code, found)) => (code, found),
+            Some(Rule::Silence) => return None,
+            None => (3, Vec::new()),
+        };
         let mut bytes = question[..end + 5].to_vec();
         let cut = !tcp && found.len() > 20;
         let found = if cut { &[][..] } else { &found[..] };
@@ -103,14 +113,12 @@ impl Server {
     }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "it is a rule")]
 fn ok(found: &[&str]) -> Rule {
-    Some((0, found.iter().map(|ip| ip.parse().unwrap()).collect()))
+    Rule::Answer(0, found.iter().map(|ip| ip.parse().unwrap()).collect())
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "it is a rule")]
-fn code(code: u8) -> Rule {
-    Some((code, Vec::new()))
+const fn code(code: u8) -> Rule {
+    Rule::Answer(code, Vec::new())
 }
 
 async fn found(names: &Names, host: &str) -> Vec<String> {
@@ -131,7 +139,7 @@ async fn numbers_hosts_and_localhost_send_no_query() {
 
 #[tokio::test]
 async fn either_family_is_enough_whatever_comes_of_the_other() {
-    for other in [ok(&[]), code(3), code(2), code(5), code(4), code(1), None] {
+    for other in [ok(&[]), code(3), code(2), code(5), code(4), code(1), Rule::Silence] {
         let since = Instant::now();
         let server = Server::new(&[("db", false, ok(&["10.0.0.1"])), ("db", true, other.clone())]);
         assert_eq!(found(&server.names("", "").await, "db").await, ["10.0.0.1:7"], "{other:?}");
@@ -224,7 +232,7 @@ async fn concurrent_lookups_of_one_name_are_shared() {
 async fn a_dead_name_delays_no_other() {
     let mut rules: Vec<(&str, bool, Rule)> = vec![("good", false, ok(&["10.0.0.1"])), ("good", true, ok(&[]))];
     let dead = ["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9"];
-    rules.extend(dead.iter().flat_map(|name| [(*name, false, None), (*name, true, None)]));
+    rules.extend(dead.iter().flat_map(|name| [(*name, false, Rule::Silence), (*name, true, Rule::Silence)]));
     let names = Arc::new(Server::new(&rules).names("", "").await);
     let mut asking = tokio::task::JoinSet::new();
     for name in dead {
@@ -241,7 +249,12 @@ async fn a_dead_name_delays_no_other() {
 fn a_lookup_whose_runtime_ends_is_begun_again() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mine, other) = (runtime(), runtime());
-    let server = Server::new(&[("db", false, None), ("db", true, None), ("late", false, ok(&["10.0.0.1"])), ("late", true, None)]);
+    let server = Server::new(&[
+        ("db", false, Rule::Silence),
+        ("db", true, Rule::Silence),
+        ("late", false, ok(&["10.0.0.1"])),
+        ("late", true, Rule::Silence),
+    ]);
     let names = mine.block_on(server.names("", ""));
     // Begun in a runtime that ends before the answer.
     let cut = other.block_on(async { tokio::time::timeout(Duration::from_millis(50), names.resolve("late", 7)).await });

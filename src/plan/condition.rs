@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
-use super::ProcessPlan;
+use super::CommandPlan;
 use crate::config::source::open_file;
 
 /// How much of a file is searched for a text.
@@ -23,7 +23,7 @@ pub enum ConditionPlan {
     /// A property of a path.
     Path(PathTest),
     /// Whether a command exits with 0.
-    Command(Box<ProcessPlan>),
+    Command(Box<CommandPlan>),
     /// A condition that must not hold.
     Not(Box<Self>),
     /// Conditions that all have to hold.
@@ -117,12 +117,12 @@ impl ConditionPlan {
 
     /// Whether it holds now; `run` says whether a command exits with 0. It reads the file system and blocks: never call it on the thread that owns
     /// the signals. Evaluation stops as soon as the result is known.
-    pub fn holds(&self, run: &mut dyn FnMut(&ProcessPlan) -> bool) -> bool {
+    pub fn holds(&self, run: &mut dyn FnMut(&CommandPlan) -> bool) -> bool {
         match self {
             Self::Always => true,
             Self::Never => false,
             Self::Path(test) => test.holds(),
-            Self::Command(process) => run(process),
+            Self::Command(command) => run(command),
             Self::Not(inner) => !inner.holds(run),
             Self::All(all) => all.iter().all(|condition| condition.holds(run)),
             Self::Any(any) => any.iter().any(|condition| condition.holds(run)),
@@ -130,9 +130,9 @@ impl ConditionPlan {
     }
 
     /// The commands that may run.
-    pub fn commands(&self) -> Vec<&ProcessPlan> {
+    pub fn commands(&self) -> Vec<&CommandPlan> {
         match self {
-            Self::Command(process) => vec![process],
+            Self::Command(command) => vec![command],
             Self::Not(inner) => inner.commands(),
             Self::All(several) | Self::Any(several) => several.iter().flat_map(Self::commands).collect(),
             Self::Always | Self::Never | Self::Path(_) => Vec::new(),
@@ -201,10 +201,10 @@ impl fmt::Display for ConditionPlan {
             Self::Always => f.write_str("always"),
             Self::Never => f.write_str("never"),
             Self::Path(test) => test.write(f, true),
-            Self::Command(process) => write!(f, "`{}` ends with 0", process.argv),
+            Self::Command(command) => write!(f, "`{}` ends with 0", command.argv),
             Self::Not(inner) => match inner.as_ref() {
                 Self::Path(test) => test.write(f, false),
-                Self::Command(process) => write!(f, "`{}` does not end with 0", process.argv),
+                Self::Command(command) => write!(f, "`{}` does not end with 0", command.argv),
                 inner => write!(f, "not ({inner})"),
             },
             Self::All(all) => list(f, all, " and "),
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn known_parts_are_folded_and_the_rest_is_evaluated_in_order_until_the_result_is_known() {
-        let command = |name: &str| ConditionPlan::Command(Box::new(ProcessPlan::new(Argv::new(vec![Word::plain(name)]).unwrap())));
+        let command = |name: &str| ConditionPlan::Command(Box::new(CommandPlan::new(Argv::new(vec![Word::plain(name)]).unwrap())));
         let (always, never) = (ConditionPlan::Always, ConditionPlan::Never);
         assert_eq!(ConditionPlan::all([always.clone(), command("a")]), command("a"));
         assert_eq!(ConditionPlan::all([command("a"), never.clone()]), never);
@@ -255,9 +255,9 @@ mod tests {
         assert_eq!(both.to_string(), "`a` ends with 0 and `b` does not end with 0 and (`c` ends with 0 or `d` ends with 0)");
         for (passing, expected) in [("", "a"), ("a", "abcd"), ("ab", "ab"), ("ac", "abc"), ("ad", "abcd")] {
             let mut run = String::new();
-            let holds = both.holds(&mut |process| {
-                run.push_str(process.argv.program());
-                passing.contains(process.argv.program())
+            let holds = both.holds(&mut |command| {
+                run.push_str(command.argv.program());
+                passing.contains(command.argv.program())
             });
             assert_eq!((run.as_str(), holds), (expected, ["ac", "ad"].contains(&passing)), "{passing}");
         }

@@ -1,26 +1,19 @@
-//! A command: its environment, how it is stopped, and whether it is restarted.
+//! A supervised process: its command, when it counts as started, how it is stopped, and whether it is restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::argv::{Argv, Word};
+use super::command::CommandPlan;
 use super::target::Target;
 pub use crate::config::process::RestartPolicy;
 use crate::config::process::{ProcessKeys, STOP_TIMEOUT};
-use crate::sys::start::Credentials;
 
-/// A command, and how it is started and stopped.
+/// A process, and how it is started and stopped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProcessPlan {
-    /// The command line, never empty.
-    pub argv: Argv,
-    /// Variables set for it on top of portcullis' own environment.
-    pub env: Vec<(String, Word)>,
-    /// Variables of portcullis' own environment that are not passed on.
-    pub env_remove: Vec<String>,
-    /// Its other attributes: user, directory, limits and so on.
-    pub attributes: ProcessAttributes,
+    /// Its command.
+    pub command: CommandPlan,
     /// The name before each line of its output; none: its output is not changed.
     pub label: Option<String>,
     /// The startup check: the process is starting until this passes.
@@ -45,21 +38,20 @@ impl ProcessPlan {
     /// The default time from the stop signal to KILL.
     pub const STOP_TIMEOUT: Duration = Duration::from_millis(STOP_TIMEOUT);
 
-    /// The same command beside the process: with empty standard input, never in the terminal's foreground, and killed if portcullis dies.
+    /// The same process beside the main one: see [`CommandPlan::aside`].
     #[must_use]
-    pub const fn aside(mut self) -> Self {
-        self.attributes.aside = true;
-        self.attributes.parent_death_signal = libc::SIGKILL;
-        self
+    pub fn aside(self) -> Self {
+        Self { command: self.command.aside(), ..self }
     }
 
-    /// The same command as a module: with empty standard input, never in the terminal's foreground, and by default killed if portcullis
+    /// The same process as a module: with empty standard input, never in the terminal's foreground, and by default killed if portcullis
     /// dies.
     #[must_use]
     pub const fn beside(mut self) -> Self {
-        self.attributes.aside = true;
-        if self.attributes.parent_death_signal == 0 {
-            self.attributes.parent_death_signal = libc::SIGKILL;
+        let attributes = &mut self.command.attributes;
+        attributes.aside = true;
+        if attributes.parent_death_signal == 0 {
+            attributes.parent_death_signal = libc::SIGKILL;
         }
         self
     }
@@ -77,13 +69,15 @@ impl ProcessPlan {
         self.label.is_some() || self.awaited_line().is_some()
     }
 
-    /// A command under the defaults.
+    /// A process under the defaults.
     pub fn new(argv: Argv) -> Self {
+        Self::of(CommandPlan::new(argv))
+    }
+
+    /// A process of this command under the defaults.
+    pub fn of(command: CommandPlan) -> Self {
         Self {
-            argv,
-            env: Vec::new(),
-            env_remove: Vec::new(),
-            attributes: ProcessAttributes::default(),
+            command,
             label: None,
             started: None,
             signals: SignalPlan::default(),
@@ -122,27 +116,6 @@ pub enum StartSign {
     Writes(i32),
     /// Its standard output or standard error contains this, which is not empty and no longer than a line.
     Line(Word),
-}
-
-/// The attributes of a process besides its environment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ProcessAttributes {
-    /// Its user; none: the user of portcullis.
-    pub user: Option<Credentials>,
-    /// Its working directory; none: that of portcullis.
-    pub directory: Option<PathBuf>,
-    /// Its file mode creation mask.
-    pub umask: Option<u32>,
-    /// Its resource limits: `RLIMIT_…` of the kernel, soft, hard.
-    pub limits: Vec<(u32, u64, u64)>,
-    /// Whether set-user-ID programs give it no further privileges.
-    pub no_new_privileges: bool,
-    /// The signal that it gets if portcullis dies; 0: none.
-    pub parent_death_signal: i32,
-    /// The contents of its standard input, if it runs beside the process.
-    pub input: Option<Word>,
-    /// Whether it runs beside the process: with an empty standard input, and never in the terminal's foreground.
-    pub aside: bool,
 }
 
 /// Which signals a process gets.

@@ -191,9 +191,9 @@ fn fixed(running: &Plan, read: &Plan) -> Vec<String> {
 }
 
 fn compare_process(running: &ProcessPlan, read: &ProcessPlan, compare: &mut impl FnMut(&str, bool)) {
-    compare("the process' command", running.argv == read.argv);
-    compare("the process' environment", running.env == read.env && running.env_remove == read.env_remove);
-    compare("the process' user, directory or limits", running.attributes == read.attributes);
+    compare("the process' command", running.command.argv == read.command.argv);
+    compare("the process' environment", running.command.env == read.command.env && running.command.env_remove == read.command.env_remove);
+    compare("the process' user, directory or limits", running.command.attributes == read.command.attributes);
     compare("the process' `output`", running.label == read.label);
     compare("the process' startup check", running.started == read.started);
     let rules = |plan: &ProcessPlan| (plan.signals.clone(), plan.stop_signal, plan.success_codes.clone());

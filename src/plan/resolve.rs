@@ -145,12 +145,13 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let wanted = migrations::enabled(&root);
     let started = chosen.main.as_mut().and_then(|main| main.started.as_mut()).map(|started| &mut started.sign);
     let of_start = started.and_then(|sign| if let StartSign::Answers { target, .. } = sign { Some(target.as_mut()) } else { None });
-    for target in checks.iter_mut().map(|check| &mut check.target).chain(of_start) {
-        if let Target::Exec(process) = target {
-            // They have the user and the variables of the mode.
-            **process = chosen.template.process(process.argv.clone(), None).aside();
-        }
-    }
+    // Commands have the user and the variables of the mode; without a valid user there are none.
+    let is_possible = |target: &mut Target| {
+        let Target::Exec(command) = target else { return true };
+        chosen.template.aside(command.argv.clone()).map(|made| **command = made).is_some()
+    };
+    checks.retain_mut(|check| is_possible(&mut check.target));
+    of_start.map(is_possible);
     let (mode, template) = (chosen.mode.as_deref(), &chosen.template);
     let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, (mode, template));
     let files = files::read(&root, mode, own.is_some(), template);

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::process::ProcessPlan;
+use super::command::CommandPlan;
 use crate::secret::{Secret, scrub};
 pub use broker::{BrokerTarget, Protocol};
 pub use database::{AuthMethods, Demands, MysqlTarget, PostgresHost, PostgresTarget, ServerKey, ServerRole};
@@ -32,7 +32,7 @@ pub enum Target {
     /// A file system with enough free space.
     Disk(DiskTarget),
     /// A command that exits with status 0.
-    Exec(Box<ProcessPlan>),
+    Exec(Box<CommandPlan>),
     /// The main process, which has to run.
     Process,
     /// The module of this name, which has to run.
@@ -109,7 +109,7 @@ impl fmt::Display for Target {
             Self::File(path) => write!(f, "file://{}", scrub(&path.display().to_string())),
             Self::Dns(name) => write!(f, "dns://{name}"),
             Self::Disk(disk) => write!(f, "{disk}"),
-            Self::Exec(process) => write!(f, "exec:{}", process.argv),
+            Self::Exec(command) => write!(f, "exec:{}", command.argv),
             Self::Process => f.write_str("process:"),
             Self::Module(name) => write!(f, "process:{name}"),
             Self::Http(http) => f.write_str(&http.shown),

@@ -49,10 +49,10 @@ impl Views {
         Self { off: 0, names }
     }
 
-    /// The same without those whose key says false.
+    /// The same without these.
     #[must_use]
-    pub fn with(self, keys: impl IntoIterator<Item = (ViewSwitch, bool)>) -> Self {
-        let off = keys.into_iter().filter(|(_, on)| !on).fold(self.off, |off, (switch, _)| off | 1 << switch as u8);
+    pub fn without(self, views: impl IntoIterator<Item = ViewSwitch>) -> Self {
+        let off = views.into_iter().fold(self.off, |off, view| off | 1 << view as u8);
         Self { off, ..self }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::plan::file::FileAction;
 use crate::plan::module::ModuleStart;
 use crate::plan::step::ItemPlan;
-use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt, StepPlan};
+use crate::plan::{CommandPlan, OnFailure, Plan, SchemaCheck, StepAction, StepAt, StepPlan};
 use crate::process::executable::near;
 use crate::process::spawn::{InheritedEnvironment, places};
 use crate::secret::scrub;
@@ -21,7 +21,7 @@ pub struct Missing {
 
 /// What needs a program, how many steps run before it, and whether the start can continue without it.
 struct Wanted<'p> {
-    process: &'p ProcessPlan,
+    command: &'p CommandPlan,
     who: String,
     before: usize,
     spared: bool,
@@ -30,9 +30,9 @@ struct Wanted<'p> {
 /// The missing programs of the plan, in the order of the start. It reads the file system.
 pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Missing> {
     let mut found: Vec<Missing> = Vec::new();
-    for Wanted { process, who, before, spared } in wanted(plan) {
-        let places = places(process, inherited);
-        let program = process.argv.program();
+    for Wanted { command, who, before, spared } in wanted(plan) {
+        let places = places(command, inherited);
+        let program = command.argv.program();
         if program.is_empty() || !places.iter().all(|place| is_nowhere(place)) {
             continue;
         }
@@ -60,7 +60,7 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
         let commands = items.flat_map(|item| std::iter::once(&item.process).chain(item.check.as_deref()));
         let check = step.check.as_deref().filter(|_| step.condition.is_constant());
         wanted.extend(commands.chain(check).map(|process| Wanted {
-            process,
+            command: &process.command,
             who: format!("the step {}", step.name),
             before: index,
             spared: step.on_failure == OnFailure::Continue,
@@ -71,17 +71,22 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
         let questions =
             questions.filter_map(|question| if let SchemaCheck::Command(process) = question { Some(process.as_ref()) } else { None });
         let own = Some(&migration.process).filter(|_| !migration.waits);
-        let of = |process| Wanted { process, who: "the migration".to_owned(), before: until(StepAt::Ready), spared: false };
-        wanted.extend(own.into_iter().chain(questions).map(of));
+        let of = |command| Wanted { command, who: "the migration".to_owned(), before: until(StepAt::Ready), spared: false };
+        wanted.extend(own.into_iter().chain(questions).map(|process| &process.command).map(of));
     }
     let before = until(StepAt::Migrated);
-    wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before, spared: false }));
+    wanted.extend(plan.main.iter().map(|process| Wanted {
+        command: &process.command,
+        who: "the process".to_owned(),
+        before,
+        spared: false,
+    }));
     // Without a module that starts first there is no start; any other that cannot be started is visible in its health, and does not end the
     // start.
     wanted.extend(plan.modules.iter().filter(|module| module.start != ModuleStart::OnDemand).map(|module| {
         let is_first = module.start == ModuleStart::First;
         let before = if is_first { until(StepAt::First) } else { before };
-        Wanted { process: &module.process, who: format!("the module {}", module.name), before, spared: !is_first }
+        Wanted { command: &module.process.command, who: format!("the module {}", module.name), before, spared: !is_first }
     }));
     wanted
 }
@@ -107,7 +112,7 @@ mod tests {
     use super::*;
     use crate::plan::argv::{Argv, Word};
     use crate::plan::file::{FileAction, FilePlan};
-    use crate::plan::{ModuleId, ModulePlan, Service};
+    use crate::plan::{ModuleId, ModulePlan, ProcessPlan, Service};
 
     fn process(program: &str) -> ProcessPlan {
         ProcessPlan::new(Argv::new(vec![Word::plain(program)]).unwrap())

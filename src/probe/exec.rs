@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::exit::Ended;
 use crate::mailbox::{Mailbox, ProcessRequest};
 use crate::outcome::{ErrorKind, Failure};
-use crate::plan::ProcessPlan;
+use crate::plan::CommandPlan;
 use crate::process::notify::NotifyWays;
 use crate::process::spawn::{self, InheritedEnvironment};
 use crate::sys;
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(3);
 /// Passes if the command exits with status 0. If dropped before that, the command's group is killed.
 ///
 /// A supervisor starts and reaps the command; without one, the calling thread has to be the only one that waits for children.
-pub(super) async fn probe_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
+pub(super) async fn probe_command(plan: &CommandPlan, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
     let ended = match supervisor {
         Some(mailbox) => through(mailbox, plan).await?,
         None => alone(plan).await,
@@ -61,7 +61,7 @@ impl Drop for Wake<'_> {
     }
 }
 
-async fn through(mailbox: &Mailbox, plan: &ProcessPlan) -> Result<Result<Ended, String>, Failure> {
+async fn through(mailbox: &Mailbox, plan: &CommandPlan) -> Result<Result<Ended, String>, Failure> {
     // Dropped after the receiver, which was declared later, so that the supervisor finds it closed.
     let _wake = Wake(mailbox);
     let (answer, answered) = oneshot::channel();
@@ -87,7 +87,7 @@ impl Drop for Own {
     }
 }
 
-async fn alone(plan: &ProcessPlan) -> Result<Ended, String> {
+async fn alone(plan: &CommandPlan) -> Result<Ended, String> {
     let inherited = InheritedEnvironment {
         environment: std::env::vars_os().collect(),
         directory: std::env::current_dir().ok(),

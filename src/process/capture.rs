@@ -19,7 +19,7 @@ use super::spawn::{self, InheritedEnvironment, SpawnError};
 use crate::clock::Moment;
 use crate::config::source::CommandRunner;
 use crate::exit::Ended;
-use crate::plan::ProcessPlan;
+use crate::plan::CommandPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::sys;
 use crate::sys::start::Birth;
@@ -71,7 +71,7 @@ impl CommandRunner for CommandCapture {
             return Err("was not run: portcullis is stopping".to_owned());
         }
         let words = argv.iter().map(Word::plain).collect();
-        let plan = ProcessPlan::new(Argv::new(words).ok_or("contains no program")?).aside();
+        let plan = CommandPlan::new(Argv::new(words).ok_or("contains no program")?).aside();
         let room = |error: nix::Error| format!("cannot be run: its pipe cannot be created ({error}); check the limits");
         let (reading, writing) = pipe2(OFlag::O_CLOEXEC).map_err(room)?;
         nix::fcntl::fcntl(&reading, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(room)?;

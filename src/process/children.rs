@@ -3,7 +3,7 @@
 mod signals;
 mod survivors;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nix::sys::eventfd::EventFd;
@@ -15,7 +15,8 @@ use super::spawn::{self, InheritedEnvironment, SpawnError};
 use super::starter::{Report, Starters};
 use super::{memory, terminal};
 use crate::exit::Ended;
-use crate::plan::process::{ProcessPlan, RestartPolicy};
+use crate::plan::process::RestartPolicy;
+use crate::plan::{CommandPlan, ProcessPlan};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
 use survivors::SurvivorSignals;
@@ -77,14 +78,14 @@ struct Start {
 pub struct Children {
     inherited: InheritedEnvironment,
     starters: Starters,
-    starts: HashMap<i32, Start>,
-    running: HashMap<i32, ProcessId>,
-    groups: HashMap<ProcessId, i32>,
-    exec_probes: HashSet<i32>,
+    starts: BTreeMap<i32, Start>,
+    running: BTreeMap<i32, ProcessId>,
+    groups: BTreeMap<ProcessId, i32>,
+    exec_probes: BTreeSet<i32>,
     output: OutputRelays,
     survivors: SurvivorSignals,
     /// The processes that were sent KILL from here.
-    killed: HashSet<ProcessId>,
+    killed: BTreeSet<ProcessId>,
     lineage: Lineage,
 }
 
@@ -94,24 +95,25 @@ impl Children {
         Self {
             inherited,
             starters: Starters::new(bell),
-            starts: HashMap::new(),
-            running: HashMap::new(),
-            groups: HashMap::new(),
-            exec_probes: HashSet::new(),
+            starts: BTreeMap::new(),
+            running: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            exec_probes: BTreeSet::new(),
             output: OutputRelays::default(),
             survivors: SurvivorSignals::default(),
-            killed: HashSet::new(),
+            killed: BTreeSet::new(),
             lineage: Lineage::default(),
         }
     }
 
-    /// Starts a command. Its pid is known before anything can be reaped; [`news`](Self::news) reports whether its program executes.
+    /// Starts a process. Its pid is known before anything can be reaped; [`news`](Self::news) reports whether its program executes.
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
-        let open = || self.output.open(plan.attributes.user.as_ref());
-        let pipes = plan.is_relayed().then(open).transpose().map_err(|error| SpawnError::no_pipe(plan, &error))?;
+        let command = &plan.command;
+        let open = || self.output.open(command.attributes.user.as_ref());
+        let pipes = plan.is_relayed().then(open).transpose().map_err(|error| SpawnError::no_pipe(command, &error))?;
         let pass = pipes.iter().flat_map(Pipes::pass).chain(ways.pass.iter().copied()).collect();
         let ways_out = NotifyWays { environment: ways.environment.clone(), pass, seen: None };
-        let prepared = spawn::prepare(plan, &self.inherited, &ways_out)?;
+        let prepared = spawn::prepare(command, &self.inherited, &ways_out)?;
         let pid = self.starters.start(prepared, id == ProcessId::Main)?;
         self.starts.insert(pid, Start::default());
         if let Some(pipes) = pipes {
@@ -133,8 +135,8 @@ impl Children {
     }
 
     /// Starts the command of a probe and returns its pid.
-    pub fn start_exec_probe(&mut self, plan: &ProcessPlan) -> Result<i32, SpawnError> {
-        let prepared = spawn::prepare(plan, &self.inherited, &NotifyWays::default())?;
+    pub fn start_exec_probe(&mut self, command: &CommandPlan) -> Result<i32, SpawnError> {
+        let prepared = spawn::prepare(command, &self.inherited, &NotifyWays::default())?;
         let pid = self.starters.start(prepared, false)?;
         self.starts.insert(pid, Start::default());
         self.exec_probes.insert(pid);

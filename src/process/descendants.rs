@@ -1,7 +1,7 @@
 //! The descendants of this process, read from `/proc` step by step.
 #![warn(clippy::arithmetic_side_effects)]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -56,7 +56,7 @@ pub struct Walk {
     /// How children are found; unknown before the first step.
     way: Option<Way>,
     found: Vec<Descendant>,
-    seen: HashSet<i32>,
+    seen: BTreeSet<i32>,
     /// How many of those found were returned.
     returned: usize,
     /// The processes whose children are read: first this one, then each that was found.

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::step::{HookOrder, HooksPlan};
+use crate::plan::{CommandPlan, ProcessPlan};
 
 /// The maximum depth of directories: more is a loop of mounts.
 const DEEPEST: usize = 32;
@@ -67,7 +67,9 @@ fn command(plan: &HooksPlan, file: &Path) -> Option<ProcessPlan> {
             return None;
         }
     };
-    Argv::new(words).map(|argv| ProcessPlan { argv, ..plan.process.clone() })
+    let argv = Argv::new(words)?;
+    let process = plan.process.clone();
+    Some(ProcessPlan { command: CommandPlan { argv, ..process.command }, ..process })
 }
 
 /// Whether a name matches a pattern of `*` (any characters) and `?` (one).
@@ -100,7 +102,8 @@ mod tests {
     }
 
     fn shown(plan: &HooksPlan) -> Vec<String> {
-        let words = |command: ProcessPlan| command.argv.words().iter().map(|word| word.value().to_owned()).collect::<Vec<_>>().join(" ");
+        let words =
+            |process: ProcessPlan| process.command.argv.words().iter().map(|word| word.value().to_owned()).collect::<Vec<_>>().join(" ");
         let root = format!("{}/", plan.directory.display());
         commands(plan).unwrap().into_iter().map(words).map(|shown| shown.replace(&root, "")).collect()
     }

@@ -5,7 +5,7 @@ use std::io::{self, Seek, Write};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::plan::process::ProcessAttributes;
+use crate::plan::command::ProcessAttributes;
 
 /// The file for its standard input; none if it inherits ours. A text is in a memory file, so that writing it never blocks.
 pub(super) fn of(attributes: &ProcessAttributes) -> io::Result<Option<File>> {

@@ -1,6 +1,6 @@
 //! Whether a process is a descendant of this one: reads only its ancestors, and caches the result.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
@@ -41,7 +41,7 @@ impl Stat {
 
 /// Cached results of whether processes descend from this one.
 #[derive(Debug, Default)]
-pub(super) struct Lineage(HashMap<i32, (u64, bool)>);
+pub(super) struct Lineage(BTreeMap<i32, (u64, bool)>);
 
 impl Lineage {
     /// Whether this process is our descendant; none if it has ended, or without `/proc`.

@@ -13,11 +13,9 @@ use crate::sys;
 /// The size of one record, fixed by the kernel.
 const RECORD: usize = size_of::<libc::signalfd_siginfo>();
 
-/// The maximum number of pending standard signals: each of the 31 once for the process and once for the thread (signal(7)).
-const MOST_STANDARD: usize = 62;
-
-/// How many real-time signals are read at once. Tens of thousands may be queued; the rest stays in the kernel.
-const MOST_REALTIME: usize = 16;
+/// How many signals of a kind are read at once. At most 62 standard ones are pending, the lowest numbers first, but tens of thousands of
+/// real-time ones may be queued; the rest stays in the kernel until the next turn.
+const MOST: usize = 16;
 
 /// How many real-time signals may be queued for us. To dequeue one signal, also TERM and CHLD, the kernel walks through all that are queued
 /// before it, on our processor time: with a hundred thousand of them that takes 20 ms.
@@ -54,21 +52,22 @@ impl Signals {
         [self.standard.as_fd(), self.realtime.as_fd()]
     }
 
-    /// The numbers of all received standard signals, including SIGCHLD, without the irrelevant ones.
+    /// The numbers of the received standard signals, including SIGCHLD, without the irrelevant ones.
     ///
     /// Irrelevant are our own SIGPIPEs and the job control signals of our own terminal, which concern portcullis and not the child.
     pub fn take(&self) -> Vec<i32> {
-        self.read(&self.standard, &mut [0; RECORD * MOST_STANDARD])
+        self.read(&self.standard)
     }
 
     /// The numbers of the first queued real-time signals, a bounded number.
     pub fn take_realtime(&self) -> Vec<i32> {
-        self.read(&self.realtime, &mut [0; RECORD * MOST_REALTIME])
+        self.read(&self.realtime)
     }
 
     /// Reads the pending signals with one call: a second, empty one would cost time for every orphan.
-    fn read(&self, fd: &SignalFd, bytes: &mut [u8]) -> Vec<i32> {
-        let count = nix::unistd::read(fd, bytes).unwrap_or_default();
+    fn read(&self, fd: &SignalFd) -> Vec<i32> {
+        let mut bytes = [0; RECORD * MOST];
+        let count = nix::unistd::read(fd, &mut bytes).unwrap_or_default();
         bytes.chunks_exact(RECORD).take(count / RECORD).filter_map(|record| self.meaning(record)).collect()
     }
 

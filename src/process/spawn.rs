@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::notify::{self, NotifyWays};
 use super::{input, streams, terminal};
 use crate::exit::Exit;
-use crate::plan::ProcessPlan;
+use crate::plan::CommandPlan;
 use crate::plan::argv::Word;
 use crate::sys;
 use crate::sys::start::{Birth, Credentials, Recipe};
@@ -46,19 +46,19 @@ pub struct SpawnError {
 
 impl SpawnError {
     /// The pipes for its output cannot be created.
-    pub(super) fn no_pipe(plan: &ProcessPlan, error: &io::Error) -> Self {
+    pub(super) fn no_pipe(plan: &CommandPlan, error: &io::Error) -> Self {
         let sentence = format!("cannot start {}: the pipes for its output cannot be created ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
 
     /// Its standard input cannot be created.
-    fn no_input(plan: &ProcessPlan, error: &io::Error) -> Self {
+    fn no_input(plan: &CommandPlan, error: &io::Error) -> Self {
         let sentence = format!("cannot start {}: its standard input cannot be created ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
 
     /// Its readiness channel cannot be created.
-    pub fn no_reports(plan: &ProcessPlan, error: &io::Error) -> Self {
+    pub fn no_reports(plan: &CommandPlan, error: &io::Error) -> Self {
         let sentence = format!("cannot start {}: its readiness channel cannot be created ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
@@ -97,7 +97,7 @@ pub struct PreparedCommand {
 ///
 /// # Errors
 /// A word of the command contains a NUL byte.
-pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<PreparedCommand, SpawnError> {
+pub fn prepare(plan: &CommandPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<PreparedCommand, SpawnError> {
     let environment = environment(plan, inherited, ways);
     let (candidates, home) = (candidates(plan, &environment), directory(plan, inherited));
     let own_input = input::of(&plan.attributes).map_err(|error| SpawnError::no_input(plan, &error))?;
@@ -153,7 +153,7 @@ impl PreparedCommand {
 }
 
 /// The child's working directory: that of the plan, relative to our own.
-fn directory(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Option<PathBuf> {
+fn directory(plan: &CommandPlan, inherited: &InheritedEnvironment) -> Option<PathBuf> {
     let own = inherited.directory.clone();
     match &plan.attributes.directory {
         Some(path) => Some(own.unwrap_or_default().join(path)),
@@ -163,7 +163,7 @@ fn directory(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Option<Pat
 
 /// The environment of portcullis, without the variables that the plan removes, plus those that it sets. The child does not get our own
 /// notify socket.
-fn environment(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
+fn environment(plan: &CommandPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
     let mut environment = inherited.environment.clone();
     let withheld: &[&str] = if plan.attributes.aside { &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] } else { &[] };
     for name in plan.env_remove.iter().map(String::as_str).chain(notify::VARIABLES).chain(withheld.iter().copied()) {
@@ -192,13 +192,13 @@ fn entries(environment: &BTreeMap<OsString, OsString>) -> Vec<CString> {
 }
 
 /// The possible paths of the program of this command, as its child searches for it.
-pub fn places(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Vec<PathBuf> {
+pub fn places(plan: &CommandPlan, inherited: &InheritedEnvironment) -> Vec<PathBuf> {
     let home = directory(plan, inherited).unwrap_or_default();
     candidates(plan, &environment(plan, inherited, &NotifyWays::default())).into_iter().map(|path| home.join(path)).collect()
 }
 
 /// The possible paths of the program, as `execvp(3)` would try them with the child's PATH.
-fn candidates(plan: &ProcessPlan, environment: &BTreeMap<OsString, OsString>) -> Vec<PathBuf> {
+fn candidates(plan: &CommandPlan, environment: &BTreeMap<OsString, OsString>) -> Vec<PathBuf> {
     let program = plan.argv.program();
     if program.contains('/') {
         return vec![PathBuf::from(program)];
@@ -218,11 +218,11 @@ fn is_us(who: &Credentials) -> bool {
     !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
 }
 
-fn shown(plan: &ProcessPlan) -> &str {
+fn shown(plan: &CommandPlan) -> &str {
     plan.argv.words().first().map_or("", Word::shown)
 }
 
-fn unusable(plan: &ProcessPlan) -> SpawnError {
+fn unusable(plan: &CommandPlan) -> SpawnError {
     let sentence = format!("cannot start {}: a word of the command contains a NUL byte; check the variables in it", shown(plan));
     SpawnError { code: Exit::NotExecutable.code(), sentence }
 }

@@ -27,10 +27,9 @@ pub(super) async fn answer(
     let headers = request.headers();
     let (method, query) = (request.method().as_str(), request.uri().query().unwrap_or_default());
     let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let trusted = peer == Peer::Trusted;
     let accept = if let [only] = *accept { Cow::Borrowed(only) } else { Cow::Owned(accept.join(",")) };
-    let authorized = is_authorized(&shared.plan, trusted, headers);
-    let words = Words { path: request.uri().path(), query, accept: &accept, authorized, trusted };
+    let authorized = is_authorized(&shared.plan, peer == Peer::Trusted, headers);
+    let words = Words { path: request.uri().path(), query, accept: &accept, authorized, peer };
     let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
     let Found { answer, route, long } = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
         unkept(words.path, view::Response::new(status, view::TEXT, sentence.to_owned()))
@@ -39,7 +38,7 @@ pub(super) async fn answer(
     } else {
         match shared.last_served(words) {
             Some(found) => found,
-            None => shared.rendered(words, peer, usage).await,
+            None => shared.rendered(words, usage).await,
         }
     };
     // A missing path is missing with any method.
@@ -65,11 +64,11 @@ impl Shared {
     fn last_served(&self, words: Words<'_>) -> Option<Found> {
         let (snapshot, look) = self.published.look();
         let found = self.recent().find(words, &snapshot, look);
-        found.filter(|found| words.trusted || !found.long || self.budget.is_paid(look.now))
+        found.filter(|found| words.peer == Peer::Trusted || !found.long || self.budget.is_paid(look.now))
     }
 
     /// The response, rendered if necessary, and kept for the next equal request.
-    async fn rendered(&self, words: Words<'_>, peer: Peer, usage: &Usage) -> Found {
+    async fn rendered(&self, words: Words<'_>, usage: &Usage) -> Found {
         let (route, long) = (view::route_of(words.path), view::is_long(words.path));
         usage.sending_long(long);
         let question = Request {
@@ -80,10 +79,10 @@ impl Shared {
             accept: words.accept,
             authorized: words.authorized,
             access: access(&self.plan),
-            views: if peer == Peer::Network { self.plan.views } else { self.plan.views.all() },
+            views: if words.peer == Peer::Network { self.plan.views } else { self.plan.views.all() },
             figures: None,
         };
-        let answer = if long { self.long(&question, words.trusted).await } else { self.short(&question) };
+        let answer = if long { self.long(&question, words.peer == Peer::Trusted).await } else { self.short(&question) };
         let found = Found { answer, route, long };
         let (snapshot, look) = self.published.look();
         self.recent().keep(words, found.clone(), &snapshot, look);

@@ -1,6 +1,7 @@
 //! Recent responses, found by the exact text of the request: neither path nor query is parsed for it, and no other thread is involved. An
 //! entry is valid as long as the rendered response.
 
+use super::connections::Peer;
 use super::response_cache::SharedResponse;
 use crate::state::snapshot::{Look, Snapshot};
 
@@ -20,8 +21,8 @@ pub(super) struct Words<'a> {
     pub(super) query: &'a str,
     pub(super) accept: &'a str,
     pub(super) authorized: bool,
-    /// Whether it came over the unix socket, where all paths are answered.
-    pub(super) trusted: bool,
+    /// All paths are answered over the unix socket, and only the enabled ones over TCP.
+    pub(super) peer: Peer,
 }
 
 /// A response, and its labels in the metrics.
@@ -38,7 +39,7 @@ struct Entry {
     query: Box<str>,
     accept: Box<str>,
     authorized: bool,
-    trusted: bool,
+    peer: Peer,
     found: Found,
 }
 
@@ -47,7 +48,7 @@ impl Entry {
         *self.path == *words.path
             && *self.query == *words.query
             && *self.accept == *words.accept
-            && (self.authorized, self.trusted) == (words.authorized, words.trusted)
+            && (self.authorized, self.peer) == (words.authorized, words.peer)
     }
 }
 
@@ -72,8 +73,8 @@ impl Recent {
         if self.0.len() >= MOST {
             self.0.remove(0);
         }
-        let Words { path, query, accept, authorized, trusted } = words;
-        self.0.push(Entry { path: path.into(), query: query.into(), accept: accept.into(), authorized, trusted, found });
+        let Words { path, query, accept, authorized, peer } = words;
+        self.0.push(Entry { path: path.into(), query: query.into(), accept: accept.into(), authorized, peer, found });
     }
 }
 
@@ -95,7 +96,7 @@ mod tests {
         (Lifecycle::new(Arc::new(Plan::of(service)), now).snapshot().clone(), Look::fresh(now))
     }
 
-    const READY: Words<'_> = Words { path: "/readyz", query: "", accept: "", authorized: false, trusted: false };
+    const READY: Words<'_> = Words { path: "/readyz", query: "", accept: "", authorized: false, peer: Peer::Network };
 
     fn rendered(snapshot: &Snapshot, look: Look, words: Words<'_>) -> Found {
         let request = Request { method: "GET", path: words.path, query: words.query, ..Request::default() };
@@ -112,7 +113,9 @@ mod tests {
             (Words { query: "verbose", ..READY }, false),
             (Words { accept: "text/html", ..READY }, false),
             (Words { authorized: true, ..READY }, false),
-            (Words { trusted: true, ..READY }, false),
+            (Words { peer: Peer::Trusted, ..READY }, false),
+            // It may be the response to a path that is disabled over TCP.
+            (Words { peer: Peer::Local(Some(1000)), ..READY }, false),
         ] {
             assert_eq!(recent.find(words, &snapshot, look).is_some(), is_found, "{words:?}");
         }

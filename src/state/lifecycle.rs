@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Check, Verdict};
+use super::copy_on_write::CopyOnWrite;
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, ProcessTimer, Readiness, Timer, Watch};
 use super::process::{Process, RunState, StopRules, Then};
 use super::shutdown::{Shutdown, StopRequests};
@@ -86,13 +87,13 @@ impl Lifecycle {
     pub fn new(plan: Arc<Plan>, now: Moment) -> Self {
         let stages = Self::stages(&plan);
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id));
-        let mut checks: Vec<Check> = own.map(|(id, check)| Check { id: Some(id), ..Check::new(check) }).collect();
+        let mut checks: Vec<CopyOnWrite<Check>> = own.map(|(id, check)| Check { id: Some(id), ..Check::new(check) }.into()).collect();
         if plan.main.is_some() {
-            checks.push(Check::event(APP, "process", Affects::Readiness));
+            checks.push(Check::event(APP, "process", Affects::Readiness).into());
         }
-        checks.extend(plan.heartbeat.as_ref().filter(|heartbeat| heartbeat.required).map(beating::check));
+        checks.extend(plan.heartbeat.as_ref().filter(|heartbeat| heartbeat.required).map(beating::check).map(CopyOnWrite::from));
         let snapshot = Snapshot {
-            stages,
+            stages: stages.into(),
             checks,
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
@@ -160,6 +161,7 @@ impl Lifecycle {
             return effects;
         }
         self.step(now, event, &mut effects);
+        self.apply_held_back(now, &mut effects);
         self.forget_retired();
         self.spawn_in_turn(now, &mut effects);
         self.stop_in_turn(now, &mut effects);

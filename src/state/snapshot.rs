@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::check::Check;
 use super::check::history::History;
+use super::copy_on_write::CopyOnWrite;
 use super::instances::Instances;
 pub use super::migration::{Migration, MigrationLock, MigrationStep};
 pub use super::phase::{Phase, Status};
@@ -168,7 +169,7 @@ pub struct Snapshot {
     /// When portcullis started.
     pub started_at: Moment,
     /// Who this is.
-    pub service: Service,
+    pub service: CopyOnWrite<Service>,
     /// Where the run stands.
     pub phase: Phase,
     /// Since when.
@@ -180,13 +181,13 @@ pub struct Snapshot {
     /// When everything that counts for the start was first done; none before that.
     pub start_over: Option<Moment>,
     /// The stages of the start in order.
-    pub stages: Vec<Stage>,
+    pub stages: CopyOnWrite<Vec<Stage>>,
     /// The current step; none between steps.
     pub step: Option<CurrentStep>,
     /// The checks in the order of the configuration, the process itself last.
-    pub checks: Vec<Check>,
+    pub checks: Vec<CopyOnWrite<Check>>,
     /// The main process.
-    pub child: Child,
+    pub child: CopyOnWrite<Child>,
     /// The heartbeat.
     pub heartbeat: Heartbeat,
     /// The migration.
@@ -209,16 +210,16 @@ impl Snapshot {
         Self {
             sequence: 0,
             started_at: now,
-            service,
+            service: service.into(),
             phase: Phase::Init,
             phase_since: now,
             shutdown: None,
             started: false,
             start_over: None,
-            stages: Vec::new(),
+            stages: CopyOnWrite::default(),
             step: None,
             checks: Vec::new(),
-            child: Child::default(),
+            child: CopyOnWrite::default(),
             heartbeat: Heartbeat::default(),
             migration: Migration::Idle,
             migration_lock: MigrationLock::default(),

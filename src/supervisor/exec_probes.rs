@@ -1,6 +1,6 @@
 //! The commands of probes: which probe waits for which, and the end of those that no probe waits for.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
@@ -16,7 +16,7 @@ type ResultSender = oneshot::Sender<Result<Ended, String>>;
 /// Every command of a probe that runs.
 #[derive(Debug, Default)]
 pub(super) struct ExecProbes {
-    waiting: HashMap<i32, ResultSender>,
+    waiting: BTreeMap<i32, ResultSender>,
     closed: bool,
 }
 
@@ -66,6 +66,8 @@ impl ExecProbes {
     /// Kills all of them and starts no others, so that they do not delay the end of the run.
     pub(super) fn close(&mut self, children: &Children) {
         self.closed = true;
-        self.waiting.drain().for_each(|(pid, _)| children.kill_exec_probe(pid));
+        for pid in std::mem::take(&mut self.waiting).into_keys() {
+            children.kill_exec_probe(pid);
+        }
     }
 }

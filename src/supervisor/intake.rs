@@ -32,6 +32,14 @@ const MOST_MESSAGES: usize = 64;
 /// Commands of probes to start; each takes a fraction of a millisecond.
 const MOST_REQUESTS: usize = 8;
 
+/// Which inputs can be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Readable {
+    messages: bool,
+    standard: bool,
+    realtime: bool,
+}
+
 impl Supervisor {
     /// Time until the next own task: zero if the last turn left something; none if there is none.
     pub(super) fn next_turn(&self, now: Moment) -> Option<Duration> {
@@ -44,8 +52,8 @@ impl Supervisor {
         next.flatten().min()
     }
 
-    /// Blocks until a signal or a message arrives or `next` is over; returns whether a message arrived.
-    pub(super) fn wait(&mut self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
+    /// Blocks until a signal or a message arrives or `next` is over; returns what arrived.
+    pub(super) fn wait(&mut self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> Readable {
         let timeout = match next {
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
             Some(duration) => PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
@@ -56,16 +64,16 @@ impl Supervisor {
             own.chain(self.open_reports().flat_map(Reports::files)).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
         let hint = self.memory.hint();
         files.extend(hint.map(|(file, event)| PollFd::new(file, event)));
-        if let Err(errno) = poll(&mut files, timeout)
-            && errno != Errno::EINTR
-        {
+        let failed = poll(&mut files, timeout).err().filter(|errno| *errno != Errno::EINTR);
+        if let Some(errno) = failed {
             error!("cannot wait for signals: {errno}; continuing");
         }
-        let rung = files.first().and_then(PollFd::any).unwrap_or(true);
+        let is_readable = |index| failed.is_some() || files.get(index).and_then(PollFd::any).unwrap_or(true);
+        let readable = Readable { messages: is_readable(0), standard: is_readable(1), realtime: is_readable(2) };
         if hint.is_some() && files.last().and_then(PollFd::any).unwrap_or(false) {
             self.memory.hinted(Moment::now());
         }
-        rung
+        readable
     }
 
     /// Logs that the kernel killed a process that is not a child.
@@ -80,9 +88,9 @@ impl Supervisor {
     }
 
     /// Turns what happened meanwhile into events.
-    pub(super) fn collect(&mut self, signals: &Signals, inbox: &Inbox, rung: bool) {
+    pub(super) fn collect(&mut self, signals: &Signals, inbox: &Inbox, readable: Readable) {
         let is_behind = !self.queue.is_empty();
-        let mut numbers = signals.take();
+        let mut numbers = if readable.standard { signals.take() } else { Vec::new() };
         let has_ended = numbers.contains(&libc::SIGCHLD);
         numbers.retain(|number| *number != libc::SIGCHLD);
         if has_ended || self.unreaped {
@@ -96,7 +104,7 @@ impl Supervisor {
         }
         self.queue.extend(signalled);
         self.take_reports();
-        if rung {
+        if readable.messages {
             self.queue.extend(inbox.take(MOST_MESSAGES));
             for request in inbox.requests(MOST_REQUESTS) {
                 self.exec_probes.take(request, self.lifecycle.plan(), &mut self.children);
@@ -106,7 +114,9 @@ impl Supervisor {
                 self.handle_news(news);
             }
         }
-        self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
+        if readable.realtime {
+            self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
+        }
     }
 
     /// The notifications that may be read now. A process may send one before its exec is known here; it would be ignored.

@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::exit::{Ended, Exit};
 use crate::mailbox::{Mailbox, ProcessRequest};
 use crate::plan::argv::Word;
-use crate::plan::{ConditionPlan, ProcessPlan, StepAction, StepPlan};
+use crate::plan::{CommandPlan, ConditionPlan, StepAction, StepPlan};
 use crate::prepare::{self, Fault};
 use crate::process::hooks;
 use crate::state::event::{Event, Inquiry, PreparedStep};
@@ -92,7 +92,7 @@ fn prepare(inquiry: Inquiry, step: &StepPlan, cancelled: &AtomicBool, mailbox: &
 }
 
 /// Whether a command of a condition exits with 0 in time; it is a child of the loop like all others, and killed after that.
-fn passes(command: &ProcessPlan, mailbox: &Mailbox) -> bool {
+fn passes(command: &CommandPlan, mailbox: &Mailbox) -> bool {
     let (answer, answered) = oneshot::channel();
     mailbox.request(ProcessRequest::Run(Box::new(command.clone()), answer));
     let program = command.argv.words().first().map_or("", Word::shown);

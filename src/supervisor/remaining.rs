@@ -1,6 +1,6 @@
 //! Logs which processes have not ended after their stop signal, and which are killed.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) struct Remaining {
     mention: Option<Duration>,
     /// When KILL follows.
     end: Option<Duration>,
-    killed: HashSet<i32>,
+    killed: BTreeSet<i32>,
 }
 
 impl Remaining {

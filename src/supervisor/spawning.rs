@@ -21,7 +21,7 @@ impl Supervisor {
             (ProcessId::Migration, purpose) => self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, purpose)),
         };
         let Some(plan) = &plan else { return };
-        debug!("starting {}", plan.argv);
+        debug!("starting {}", plan.command.argv);
         let news = match self.start(id, plan) {
             Ok(_) => Event::Forked(id),
             Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
@@ -35,7 +35,7 @@ impl Supervisor {
     /// Starts it with new notification channels.
     fn start(&mut self, id: ProcessId, plan: &ProcessPlan) -> Result<i32, SpawnError> {
         self.reports.remove(&id);
-        let mut reports = Reports::open(plan).map_err(|errno| SpawnError::no_reports(plan, &errno.into()))?;
+        let mut reports = Reports::open(plan).map_err(|errno| SpawnError::no_reports(&plan.command, &errno.into()))?;
         let pid = self.children.start(id, plan, reports.ways())?;
         reports.handed_over();
         if reports.is_open() {
@@ -61,12 +61,13 @@ impl Supervisor {
 
     fn named_after_lock(&self, plan: &ProcessPlan) -> ProcessPlan {
         let mut plan = plan.clone();
+        let env = &mut plan.command.env;
         for (name, value) in &self.lock_environment {
-            let own = plan.env.iter().rev().find(|(known, _)| known == name).map(|(_, word)| word.value().to_owned());
+            let own = env.iter().rev().find(|(known, _)| known == name).map(|(_, word)| word.value().to_owned());
             let before = own.or_else(|| self.children.inherited(name)).filter(|_| name == "PGOPTIONS");
             let value = before.map_or_else(|| value.clone(), |before| format!("{before} {value}"));
-            plan.env.retain(|(known, _)| known != name);
-            plan.env.push((name.clone(), Word::plain(value)));
+            env.retain(|(known, _)| known != name);
+            env.push((name.clone(), Word::plain(value)));
         }
         plan
     }

@@ -1,6 +1,6 @@
 //! Timers as data: which are armed, and which have expired.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::gap;
@@ -23,7 +23,7 @@ struct Armed {
 
 /// The armed timers.
 #[derive(Debug, Default)]
-pub(super) struct Timers(HashMap<Timer, Armed>);
+pub(super) struct Timers(BTreeMap<Timer, Armed>);
 
 impl Timers {
     pub(super) fn arm(&mut self, timer: Timer, now: Moment, after: Duration) {

@@ -71,7 +71,7 @@ impl Section<'_> {
             let reader = Reader { node, context: self.context, depth: self.depth, group: part.then_some(&keys) };
             match T::deserialize(reader) {
                 Ok(value) => return Some(value),
-                Err(fault) => self.mend(node, *fault, open)?,
+                Err(fault) => self.mend(node, fault, open)?,
             }
         }
         None
@@ -80,7 +80,7 @@ impl Section<'_> {
     /// Reports an error and removes the value; none if nothing is left to read. Separate from the loop, so that it is compiled once for all
     /// types.
     fn mend(&self, node: &mut Node, fault: Fault, open: &mut Vec<(Vec<PathSegment>, Node)>) -> Option<()> {
-        let Fault { path, kind } = fault;
+        let (path, kind) = fault.into_parts();
         let culprit = at_mut(node, &path)?;
         match kind {
             FaultKind::Open => open.push((path.clone(), culprit.clone())),

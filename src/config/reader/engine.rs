@@ -2,8 +2,6 @@
 //! not use `flatten`, `tag` and `untagged` of serde for reading: they buffer the values and lose their places. Keys that several elements share are a
 //! [`union!`](crate::union) instead.
 
-#![allow(clippy::unnecessary_box_returns, reason = "a fault is passed on boxed by every key of every section, which is smaller code")]
-
 mod access;
 mod fault;
 
@@ -46,7 +44,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The interpolated text of a string.
-    fn text(&self, text: &str) -> Result<Text, Box<Fault>> {
+    fn text(&self, text: &str) -> Result<Text, Fault> {
         if self.node.origin.verbatim() {
             return Ok(Text::literal(text));
         }
@@ -64,12 +62,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The message if `what` is expected and something else was written.
-    fn wants(&self, what: &str) -> Box<Fault> {
+    fn wants(&self, what: &str) -> Fault {
         self.wants_as(what, "")
     }
 
     /// The same with an example. The text of a variable may contain the value in TOML syntax.
-    fn wants_as(&self, what: &str, example: &str) -> Box<Fault> {
+    fn wants_as(&self, what: &str, example: &str) -> Fault {
         let why = format!("is {}; expected {what}{example}", self.node.value.kind());
         match &self.node.value {
             Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(FaultKind::Unfold(why)),
@@ -78,7 +76,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn table(&self) -> Result<&'a Table, Box<Fault>> {
+    fn table(&self) -> Result<&'a Table, Fault> {
         match &self.node.value {
             Value::Table(table) => Ok(table),
             _ => Err(self.wants_as("a table", " such as `{ key = \"value\" }`")),
@@ -86,7 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Which of several words was written.
-    fn word(&self, words: &'static [&'static str]) -> Result<&'static str, Box<Fault>> {
+    fn word(&self, words: &'static [&'static str]) -> Result<&'static str, Fault> {
         let Value::String(text) = &self.node.value else {
             return Err(self.wants(&format!("one of {}", listed(words))));
         };
@@ -99,7 +97,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A text in pieces: each has its value, its printable form, and a marker if a variable gave it.
-    fn pieces<'de, V: Visitor<'de>>(text: &Text, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn pieces<'de, V: Visitor<'de>>(text: &Text, visitor: V) -> Result<V::Value, Fault> {
         let piece = |piece: &crate::config::interpolate::Piece| {
             let by = if piece.interpolated { "variable" } else { "" };
             [piece.value.clone(), piece.shown.clone(), by.to_owned()]
@@ -110,9 +108,9 @@ impl<'a> Reader<'a> {
 }
 
 impl<'de> Deserializer<'de> for Reader<'_> {
-    type Error = Box<Fault>;
+    type Error = Fault;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::String(text) => visitor.visit_string(self.text(text)?.value()),
             Value::Integer(number) => visitor.visit_i64(*number),
@@ -125,7 +123,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::String(text) => {
                 let flag = truth(&self.text(text)?.value());
@@ -136,11 +134,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
         match (name, &self.node.value) {
             (own_way::TEXT | own_way::SCALAR, Value::String(text)) => Self::pieces(&self.text(text)?, visitor),
             (own_way::SCALAR, Value::Integer(number)) => Self::pieces(&Text::literal(number.to_string()), visitor),
@@ -157,24 +155,19 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::List(items) => visitor.visit_seq(Items::new(self, items)),
             _ => Err(self.wants_as("a list", " such as `[\"a\", \"b\"]`")),
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_map(Entries::new(self, self.table()?, None))
     }
 
     /// In a union a struct reads only its own keys; alone it refuses all other keys, whether or not it derives `deny_unknown_fields`.
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        keys: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, keys: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
         let table = self.table()?;
         match self.group {
             Some(group) => group.borrow_mut().extend(keys),
@@ -184,7 +177,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     /// A tuple over a table is the union of the keys of its members; places are kept and unknown keys refused.
-    fn deserialize_tuple<V: Visitor<'de>>(self, members: usize, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, members: usize, visitor: V) -> Result<V::Value, Fault> {
         let table = self.table()?;
         let own = RefCell::default();
         let reader = Reader { group: Some(self.group.unwrap_or(&own)), ..self };
@@ -196,17 +189,12 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     /// One of several words.
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        words: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, words: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_enum(self.word(words)?.into_deserializer())
     }
 
     /// A part that is read separately, at its own depth.
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
 

@@ -51,6 +51,12 @@ impl Environment {
         Some(value)
     }
 
+    /// The item or instance that is being read, as a part of the name of a value that differs in each of them.
+    pub fn part(&self) -> String {
+        let item = self.each.as_ref().map(|each| &each.value);
+        format!("{:?} {item:?} {:?}", self.item_number, self.instance)
+    }
+
     /// Records the signal that arrived during a condition's command, which ends the start.
     pub fn note_stop(&self, number: i32) {
         self.stopped.store(number, Ordering::Release);

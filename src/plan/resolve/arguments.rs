@@ -111,7 +111,7 @@ pub(super) fn rules(root: &Section<'_>, given: &mut Given, bare: bool) {
         let keys = section.entries().count();
         let rule: Rule = section.declared();
         form(&section, section.entries().count() == keys);
-        let nothing_to_run = rule.run && !section.has("command") && given.arguments.is_empty();
+        let nothing_to_run = rule.ad_hoc.run && !section.has("command") && given.arguments.is_empty();
         let held = match section.node("when") {
             Some(when) if is_decided || nothing_to_run => {
                 condition::holds(context, Some(when), "arguments", Depth::Syntax);
@@ -157,22 +157,22 @@ fn form(section: &Section<'_>, is_complete: bool) {
 fn apply(root: &Section<'_>, node: &Node, given: &mut Given, bare: bool) {
     let Some(mut section) = root.context().open(node, "arguments", Depth::Whole) else { return };
     let rule: Rule = section.declared();
-    if let Some(refuse) = &rule.refuse.0 {
+    if let Some(refuse) = &rule.refusal.refuse.0 {
         let origin = section.origin("refuse").unwrap_or(&node.origin);
-        root.context().problem(Problem::refused(origin, refuse.shown(), rule.code.to().unwrap_or(64)));
+        root.context().problem(Problem::refused(origin, refuse.shown(), rule.refusal.code.to().unwrap_or(64)));
         return;
     }
-    if let (Some(mode), Some(origin)) = (&rule.mode.0, section.origin("mode")) {
+    if let (Some(mode), Some(origin)) = (&rule.own.mode.0, section.origin("mode")) {
         given.mode = Some((mode.value(), origin.clone()));
     }
-    let dropped = rule.drop.to::<usize>().unwrap_or_default().min(given.arguments.len());
+    let dropped = rule.own.drop.to::<usize>().unwrap_or_default().min(given.arguments.len());
     given.arguments.drain(..dropped);
-    drop(given.arguments.splice(0..0, rule.prepend.iter().map(Text::value)));
-    if rule.run {
-        given.own = Some(Own { waits: rule.wait && !bare });
+    drop(given.arguments.splice(0..0, rule.own.prepend.iter().map(Text::value)));
+    if rule.ad_hoc.run {
+        given.own = Some(Own { waits: rule.ad_hoc.wait && !bare });
         given.rule = Some(node.clone());
     }
-    given.rest = match (rule.ignore, rule.append) {
+    given.rest = match (rule.rest.ignore, rule.rest.append) {
         (true, _) => Rest::Ignored,
         (_, true) => Rest::Appended,
         _ => Rest::Refused,

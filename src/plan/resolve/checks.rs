@@ -29,7 +29,9 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let context = checks.context();
     let name = module.map_or_else(|| entry.key.clone(), |module| format!("{module}.{}", entry.key));
     if let Err(why) = check_name(&name) {
-        context.problem(Problem::at(&entry.origin, format!("a check cannot be named `{name}`: {why}")));
+        // The name in the file, which all instances of a module share.
+        let shown = if check_name(&entry.key).is_err() { &entry.key } else { &name };
+        context.problem(Problem::at(&entry.origin, format!("a check cannot be named `{shown}`: {why}")));
     }
     let path = checks.below(&entry.key);
     let form = context.open(&entry.node, &path, Depth::Syntax)?;

@@ -9,7 +9,7 @@ use crate::config::node::{Node, Value};
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::{Context, Depth, NamedCondition, Section, truth};
 use crate::config::values::Position;
-use crate::plan::ProcessPlan;
+use crate::plan::CommandPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
 pub(super) use named::{evaluate_all, name_all};
@@ -28,8 +28,7 @@ pub(super) fn evaluated<'c>(context: &'c Context<'c>, node: &Node, path: &str) -
     (context.faults_so_far() == before).then(|| (found.plan.holds(&mut |_| false), found.words))
 }
 
-/// The same for later parts of a start: files and commands are tested right before that part runs. `run` builds the processes of the
-/// commands.
+/// The same for later parts of a start: files and commands are tested right before that part runs. `run` builds the commands.
 pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, run: Run<'_>) -> ConditionPlan {
     let reader = Reader { context, depth, commands: Commands::Later(run) };
     node.map_or(ConditionPlan::Always, |node| reader.read(node, &format!("{path}.when")).plan)
@@ -53,8 +52,8 @@ impl Found {
     }
 }
 
-/// Makes the process of a condition's command.
-type Run<'t> = &'t dyn Fn(Argv) -> ProcessPlan;
+/// Makes a condition's command of its words; none if it has errors.
+type Run<'t> = &'t dyn Fn(Argv) -> Option<CommandPlan>;
 
 /// How commands are handled.
 #[derive(Clone, Copy)]
@@ -271,11 +270,12 @@ impl<'c> Reader<'c, '_> {
             }
             return Found::nothing();
         };
-        let process = match self.commands {
+        let command = match self.commands {
             Commands::Later(run) => run(argv),
-            _ => ProcessPlan::new(argv),
+            _ => Some(CommandPlan::new(argv)),
         };
-        let plan = ConditionPlan::Command(Box::new(process));
+        let Some(command) = command else { return Found::nothing() };
+        let plan = ConditionPlan::Command(Box::new(command));
         Found { words: plan.to_string(), plan }
     }
 }

@@ -26,7 +26,7 @@ const ACTIONS: [&str; 6] = ["template", "content", "copy", "directory", "link", 
 /// The keys that decide whether a file is applied in this run.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Switch {
+struct Scope {
     modes: Option<Vec<Text>>,
     own: bool,
 }
@@ -42,7 +42,7 @@ pub(super) fn read(root: &Section<'_>, mode: Option<&str>, own_command: bool, te
         let wanted = wanted(context, node, mode, own_command, known.as_ref());
         let depth = if wanted { root.depth() } else { Depth::Syntax };
         let when = if let Value::Table(table) = &node.value { table.get("when").map(|entry| &entry.node) } else { None };
-        let condition = condition::deferred(context, when, "files", depth, &|argv| template.process(argv, None).aside());
+        let condition = condition::deferred(context, when, "files", depth, &|argv| template.aside(argv));
         let never = condition.constant() == Some(false);
         let Some(section) = context.open(node, "files", if never { Depth::Syntax } else { depth }) else { continue };
         let Some((file, at, on_failure)) = (Reading { section, values: &values, template }).read() else { continue };
@@ -67,7 +67,7 @@ fn placed(environment: &Environment) -> Environment {
 /// Whether a file is applied in this run, by its `modes` and `own`.
 fn wanted<'c>(context: &'c Context<'c>, node: &Node, mode: Option<&str>, own_command: bool, known: Option<&Section<'_>>) -> bool {
     let Some(mut section) = context.open(node, "files", Depth::Whole) else { return false };
-    let Switch { modes, own } = section.part();
+    let Scope { modes, own } = section.part();
     let named: Option<Vec<String>> = modes.map(|modes| modes.iter().map(Text::value).collect());
     for name in named.iter().flatten() {
         if let Some(known) = known.filter(|known| !known.has(name)) {

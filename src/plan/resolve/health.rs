@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use serde::Deserialize;
-
 use crate::config::health::{Health, Listen, Socket};
 use crate::config::layers::{self, Layers};
 use crate::config::node::Table;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
+use crate::config::values::{Gate, Switch};
 use crate::plan::resolve::variables;
 use crate::plan::{Details, HealthPlan, SocketName, ViewSwitch, Views};
 use crate::secret::Secret;
@@ -53,22 +52,9 @@ pub fn health_token(file: Option<&Path>, environment: &Environment) -> Option<Se
     readable(layers, environment).token.0
 }
 
-/// The key that decides how the rest is read.
-#[derive(Deserialize)]
-#[serde(default)]
-struct Gate {
-    enabled: bool,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
 /// The health endpoint; none when it is switched off.
 pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
-    let enabled = root.table("health").is_none_or(|mut section| section.part::<Gate>().enabled) && !bare;
+    let enabled = root.table("health").is_none_or(|mut section| section.part::<Gate>().enabled != Some(Switch::Off)) && !bare;
     let mut section = section(root, if enabled { Depth::Whole } else { Depth::Syntax })?;
     let health: Health = section.declared();
     section.note(&health);
@@ -89,6 +75,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         (ViewSwitch::Metrics, health.metrics),
         (ViewSwitch::Page, health.page),
     ];
+    let off = switches.into_iter().filter(|(_, key)| !key.is_on()).map(|(view, _)| view);
     Some(HealthPlan {
         listen,
         socket,
@@ -96,7 +83,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         details: health.details,
         token: health.token.0,
         hosts: health.hosts.into_iter().map(|host| host.0).collect(),
-        views: Views::naming(health.component_names).with(switches),
+        views: Views::naming(health.component_names).without(off),
         control: root.has("modules"),
     })
 }
@@ -112,7 +99,7 @@ fn section<'c>(root: &Section<'c>, depth: Depth) -> Option<Section<'c>> {
 pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     section(root, Depth::Syntax)?.declared::<Health>();
     let health: Health = section(root, Depth::Whole)?.part();
-    let socket = address(&health).socket.filter(|_| health.enabled && !bare)?;
+    let socket = address(&health).socket.filter(|_| health.enabled.is_on() && !bare)?;
     Some(HealthPlan {
         listen: Vec::new(),
         socket: Some(socket),

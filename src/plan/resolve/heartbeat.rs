@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::config::configuration::Configuration;
-use crate::config::heartbeat::{Beat, HeartbeatMode, HeartbeatSection, HeartbeatSwitch};
+use crate::config::heartbeat::{Beat, HeartbeatMode, HeartbeatSection};
 use crate::config::interpolate::Text;
 use crate::config::problem::suggest;
 use crate::config::reader::{Depth, Section};
+use crate::config::values::{Gate, Switch};
 use crate::plan::resolve::{checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
@@ -32,7 +33,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         }
         return None;
     };
-    let enabled = root.table_at("heartbeat", Depth::Whole).is_none_or(|mut section| section.part::<HeartbeatSwitch>().enabled);
+    let enabled = root.table_at("heartbeat", Depth::Whole).is_none_or(|mut section| section.part::<Gate>().enabled != Some(Switch::Off));
     let wanted = condition::holds(context, form.node("when"), form.path(), Depth::Whole);
     if enabled && !wanted {
         context.remark(NO_REDIS);

@@ -2,12 +2,11 @@
 
 mod lock;
 
-use serde::Deserialize;
-
 use crate::config::migration::{Migrations, OnLockLost};
 use crate::config::node::{Node, Value};
 use crate::config::origin::Origin;
 use crate::config::reader::{Context, Depth, Section, truth};
+use crate::config::values::{Gate, Switch};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
@@ -16,13 +15,6 @@ use crate::plan::resolve::process::Template;
 use crate::plan::{CheckPlan, ConditionPlan, LockPlan, MigrationPlan, SchemaCheck};
 pub(super) use lock::Locks;
 
-/// The key that decides how the rest is read.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Switch {
-    enabled: bool,
-}
-
 /// Whether migrations are enabled; a section without `enabled` counts as enabled.
 ///
 /// The preset `dify` accepts what the replaced script accepts: exactly `true`. Other values that seem to mean yes cause a warning.
@@ -30,7 +22,7 @@ pub(super) fn enabled(root: &Section<'_>) -> bool {
     let Some(mut section) = root.table_at("migrations", root.depth()) else { return false };
     let Some(node) = section.node("enabled") else { return true };
     if !matches!(&node.origin, Origin::Preset { name, .. } if name.split('@').next() == Some("dify")) {
-        return section.part::<Switch>().enabled;
+        return section.part::<Gate>().enabled == Some(Switch::On);
     }
     let value = section.text("enabled").map(|text| text.value()).unwrap_or_default();
     if value != "true" && truth(&value) != Some(false) {
@@ -52,7 +44,7 @@ pub(super) fn read(
 ) -> Option<MigrationPlan> {
     let form = root.table_at("migrations", Depth::Syntax)?;
     let now = if wanted { root.depth() } else { Depth::Syntax };
-    let run = |argv| template.process(argv, None).aside();
+    let run = |argv| template.aside(argv);
     let condition = condition::deferred(root.context(), form.node("when"), "migrations", now, &run);
     let holds = condition.constant() != Some(false);
     let wanted = wanted && holds && root.table_at("migrations", now).is_some_and(|section| is_for_mode(&section, root, mode));
@@ -109,9 +101,9 @@ impl Reading<'_> {
             }
         }
         let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };
-        let mut process = template.process(argv?, None);
+        let mut process = template.process(argv?, None)?;
         // Without its portcullis its lock is lost.
-        process.attributes.parent_death_signal = libc::SIGKILL;
+        process.command.attributes.parent_death_signal = libc::SIGKILL;
         Some(MigrationPlan {
             condition: ConditionPlan::Always,
             process,
@@ -137,8 +129,8 @@ fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template)
             section.text(key).filter(|text| !text.is_empty()).map(|text| SchemaCheck::Sql(text.value()))
         }
         _ => {
-            let mut process = template.process(command(section, key, depth)?, None);
-            process.attributes.parent_death_signal = libc::SIGKILL;
+            let mut process = template.process(command(section, key, depth)?, None)?;
+            process.command.attributes.parent_death_signal = libc::SIGKILL;
             Some(SchemaCheck::Command(Box::new(process)))
         }
     }

@@ -244,7 +244,7 @@ impl<'c> Reading<'_, 'c> {
         }
         Some(Read {
             template,
-            main: argv.map(|argv| of_main.process(argv, started)),
+            main: argv.and_then(|argv| of_main.process(argv, started)),
             refusal,
             checks: checks::read(&section, if self.looks { self.depth } else { Depth::Syntax }),
             migrate,

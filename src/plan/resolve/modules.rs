@@ -5,7 +5,7 @@ mod order;
 use std::ops::Range;
 
 use crate::config::module::{Family, ModuleSection, ModuleStart, OnExit};
-use crate::config::node::{Entry, Node};
+use crate::config::node::Entry;
 use crate::config::problem::Problem;
 use crate::config::process::{MainKeys, ProcessKeys, RestartPolicy};
 use crate::config::reader::{Context, Depth, Section};
@@ -75,9 +75,11 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
             let environment = number.map_or_else(|| environment.clone(), |number| environment.of_instance(number));
             // Each instance is read separately; an error in all of them is reported once.
             let context = section.context().of_part(&environment);
-            let found = instance(&context, &module.entry.node, &module.path, &name, general, depth);
+            let found = instance(&context, module.entry, &module.path, &name, general, depth);
             if index == 0 {
                 section.context().absorb(context);
+            } else {
+                section.context().absorb_another(context);
             }
             let Some((plan, checks)) = found.filter(|_| module.used && wanted != Wanted::None && some) else {
                 continue;
@@ -117,7 +119,7 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
 
 fn instance<'c>(
     context: &'c Context<'c>,
-    node: &Node,
+    entry: &Entry,
     path: &str,
     name: &str,
     general: &General<'_>,
@@ -126,7 +128,7 @@ fn instance<'c>(
     // A module has its own restart settings.
     let own_affair = ["restart", "restart_limit", "watchdog"];
     let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
-    let mut section = context.open(&general.below(node, &keys, false), path, depth)?;
+    let mut section = context.open(&general.below(&entry.node, &keys, false), path, depth)?;
     let module: ModuleSection = section.declared();
     section.note(&module);
     let ModuleSection { own, mut process, family: Family { start, .. } } = module;
@@ -139,7 +141,7 @@ fn instance<'c>(
     let mut started = started::read(&section, depth);
     if start == ModuleStart::First && started.is_none() && depth == Depth::Whole {
         let why = "it counts as ready as soon as it runs; add `started` to say when it is ready";
-        context.notice(format!("module {name} comes before the waits and has no startup check: {why}"));
+        context.notice(format!("module {} comes before the waits and has no startup check: {why}", entry.key));
     }
     let mut checks = checks::of_module(&section, name);
     let mut builder =
@@ -162,11 +164,11 @@ fn instance<'c>(
         .as_mut()
         .and_then(|started| if let StartSign::Answers { target, .. } = &mut started.sign { Some(target.as_mut()) } else { None });
     for target in checks.iter_mut().map(|check| &mut check.target).chain(of_start) {
-        if let Target::Exec(process) = target {
-            **process = template.process(process.argv.clone(), None).aside();
+        if let Target::Exec(command) = target {
+            **command = template.aside(command.argv.clone())?;
         }
     }
-    let mut process = template.process(argv?, started).beside();
+    let mut process = template.process(argv?, started)?.beside();
     process.label = template.is_labelled().then(|| name.to_owned());
     let plan = ModulePlan::new(ModuleId(0), name, process);
     Some((ModulePlan { version, web_path, start, counts, affects: own.affects, on_exit: own.on_exit, ..plan }, checks))

@@ -15,7 +15,8 @@ use crate::config::step::Around;
 use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
-use crate::plan::process::{ProcessAttributes, RestartPlan, SignalPlan};
+use crate::plan::command::{CommandPlan, ProcessAttributes};
+use crate::plan::process::{RestartPlan, SignalPlan};
 use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
@@ -85,13 +86,35 @@ impl Predecessors {
     }
 }
 
+/// The user of a process.
+#[derive(Clone)]
+enum User {
+    /// That of portcullis.
+    Own,
+    /// This one.
+    Other(UserAccount),
+    /// A wrong one, which was reported: no process is made, because it would run as root.
+    Refused,
+}
+
+impl User {
+    /// The account of the `user` of `section`; an unknown one is reported there.
+    fn find(section: &mut Section<'_>, user: &str) -> Self {
+        Accounts::read().find(user).map_err(|why| section.refuse("user", why)).map_or(Self::Refused, Self::Other)
+    }
+
+    const fn account(&self) -> Option<&UserAccount> {
+        if let Self::Other(account) = self { Some(account) } else { None }
+    }
+}
+
 /// The settings that all children of a mode, or of a module, share.
 #[derive(Clone)]
 pub(super) struct Template {
     pub variables: VariableChanges,
     /// The modules in the `after` of the main process.
     pub after: Predecessors,
-    account: Option<UserAccount>,
+    user: User,
     keys: ProcessKeys,
     main: MainKeys,
 }
@@ -99,12 +122,13 @@ pub(super) struct Template {
 impl Template {
     /// The values of the keys of `section`; an unknown user is reported there.
     pub(super) fn of(section: Option<&mut Section<'_>>, keys: ProcessKeys, main: MainKeys, variables: VariableChanges) -> Self {
-        let account = section
-            .filter(|section| section.depth() == Depth::Whole)
-            .zip(keys.user.0.as_ref())
-            .filter(|_| keys.drop == DropUser::Always || nix::unistd::geteuid().is_root())
-            .and_then(|(section, user)| Accounts::read().find(&user.value()).map_err(|why| section.refuse("user", why)).ok());
-        Self { variables, after: Predecessors::default(), account, keys, main }
+        let applies = keys.drop == DropUser::Always || nix::unistd::geteuid().is_root();
+        let user = match (section, keys.user.0.as_ref()) {
+            (Some(section), _) if section.is_broken("user") => User::Refused,
+            (Some(section), Some(user)) if applies && section.depth() == Depth::Whole => User::find(section, &user.value()),
+            _ => User::Own,
+        };
+        Self { variables, after: Predecessors::default(), user, keys, main }
     }
 
     /// The same for a one-off command in `section`; its variables are read first, because it sees them.
@@ -121,7 +145,7 @@ impl Template {
             restart: None,
             ..self.keys.clone()
         };
-        if around.user.0.is_some() {
+        if around.user.0.is_some() || section.is_broken("user") {
             Self::of(Some(section), keys, self.main.clone(), self.variables.clone())
         } else {
             Self { keys, ..self.clone() }
@@ -135,22 +159,30 @@ impl Template {
 
     /// The user of the process, if it is not that of portcullis.
     pub(super) fn user(&self) -> Option<&Credentials> {
-        self.account.as_ref().map(|account| &account.credentials)
+        self.user.account().map(|account| &account.credentials)
     }
 
-    /// A process of this mode that runs `argv`.
-    pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> ProcessPlan {
-        let Self { variables, account, keys, main, .. } = self;
+    /// A command of this mode beside its process; none if its user was refused.
+    pub(super) fn aside(&self, argv: Argv) -> Option<CommandPlan> {
+        self.command(argv).map(CommandPlan::aside)
+    }
+
+    fn command(&self, argv: Argv) -> Option<CommandPlan> {
+        let Self { variables, user, keys, .. } = self;
+        if matches!(user, User::Refused) {
+            return None;
+        }
+        let account = user.account();
         let mut env = variables.set.clone();
         // Programs look for a user's files in its home directory; a `HOME` of the operator overrides this.
-        let home = account.as_ref().filter(|_| !env.iter().any(|(name, _)| name == "HOME"));
+        let home = account.filter(|_| !env.iter().any(|(name, _)| name == "HOME"));
         env.extend(home.map(|account| ("HOME".to_owned(), Word::plain(&account.home))));
-        let numbers = |signals: &[SignalNumber]| signals.iter().map(|signal| signal.0).collect();
-        ProcessPlan {
+        Some(CommandPlan {
+            argv,
             env,
             env_remove: variables.remove.clone(),
             attributes: ProcessAttributes {
-                user: account.as_ref().map(|account| account.credentials.clone()),
+                user: account.map(|account| account.credentials.clone()),
                 directory: keys.working_directory.0.as_ref().map(|text| text.value().into()),
                 umask: keys.umask.map(|mask| mask.0),
                 limits: keys.limits.written().map(|(resource, limit)| (resource, limit.soft, limit.hard)).collect(),
@@ -159,6 +191,14 @@ impl Template {
                 input: None,
                 aside: false,
             },
+        })
+    }
+
+    /// A process of this mode that runs `argv`; none if its user was refused.
+    pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> Option<ProcessPlan> {
+        let Self { keys, main, .. } = self;
+        let numbers = |signals: &[SignalNumber]| signals.iter().map(|signal| signal.0).collect();
+        Some(ProcessPlan {
             started,
             signals: SignalPlan {
                 group: keys.signal_scope == SignalScope::Group,
@@ -173,17 +213,16 @@ impl Template {
             success_codes: main.success_codes.iter().filter_map(|code| code.to()).collect(),
             restart: RestartPlan::of(keys),
             watchdog: keys.watchdog.map(|longest| longest.0),
-            ..ProcessPlan::new(argv)
-        }
+            ..ProcessPlan::of(self.command(argv)?)
+        })
     }
 
     /// Uses `user` of `section` instead of its own, if set.
     pub(super) fn run_as(&mut self, section: &mut Section<'_>, user: &Maybe<Text>) {
-        if let Some(user) = user.value() {
-            match Accounts::read().find(&user) {
-                Ok(account) => self.account = Some(account),
-                Err(why) => section.refuse("user", why),
-            }
+        if section.is_broken("user") {
+            self.user = User::Refused;
+        } else if let Some(user) = user.value() {
+            self.user = User::find(section, &user);
         }
     }
 

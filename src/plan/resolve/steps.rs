@@ -35,10 +35,10 @@ pub(super) struct Steps<'a, 'c> {
     pub migration: Option<&'a MigrationPlan>,
 }
 
-/// The key that decides how the rest is read.
+/// The key that decides whether a step is run beside an ad-hoc command.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Switch {
+struct Scope {
     own: bool,
 }
 
@@ -86,14 +86,14 @@ impl Steps<'_, '_> {
         let form = context.open(node, path, Depth::Syntax)?;
         let when = form.node("when");
         let by_item = form.has("each") && when.is_some_and(names_item);
-        let deferred = |context: &Context<'_>, depth| condition::deferred(context, when, path, depth, &|argv| of_step(self.template, argv));
+        let deferred = |context: &Context<'_>, depth| condition::deferred(context, when, path, depth, &|argv| self.template.aside(argv));
         let condition = if by_item { ConditionPlan::Always } else { deferred(context, depth) };
         let whole = context.open(node, path, depth)?;
         let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
         let items = || items::read(&whole, "each", if is_used { depth } else { Depth::Syntax }).into_iter().map(Some).collect();
         let items = if form.has("each") { items() } else { vec![None] };
         let scratch = context.of_part(context.environment);
-        let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Switch>().own);
+        let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Scope>().own);
         let is_used = is_used && (!self.own_command || own());
         let depth = if is_used && !items.is_empty() { depth } else { Depth::Syntax };
         let mut found: Option<Found> = None;
@@ -107,6 +107,8 @@ impl Steps<'_, '_> {
             let read = self.item(&of_item, node, path, if holds { depth } else { Depth::Syntax });
             if number == 0 {
                 context.absorb(of_item);
+            } else {
+                context.absorb_another(of_item);
             }
             let Some(mut read) = read else { continue };
             if let StepAction::Commands(commands) = &mut read.plan.action {
@@ -155,7 +157,7 @@ impl Steps<'_, '_> {
             section.problem("at", "is `files`, which is for [[files]]; a step has `first`, `ready`, `migrated` or `up`");
         }
         let template = template.around(&mut section, &around);
-        let check = command(&section, "check", depth).map(|argv| Box::new(of_step(&template, argv)));
+        let check = command(&section, "check", depth).and_then(|argv| of_step(&template, argv)).map(Box::new);
         let directory = own.directory.value();
         let names = [section.has("command"), section.has("directory")];
         match names {
@@ -173,13 +175,13 @@ impl Steps<'_, '_> {
         let interpreters = interpreters(&section, depth);
         let action = match (argv, directory) {
             (Some(argv), None) => {
-                let mut process = of_step(&template, argv);
-                process.attributes.input = own.input.0.as_ref().map(Word::of);
+                let mut process = of_step(&template, argv)?;
+                process.command.attributes.input = own.input.0.as_ref().map(Word::of);
                 StepAction::Commands(vec![process.into()])
             }
             (None, Some(directory)) => {
-                let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?);
-                process.attributes.input = own.input.0.as_ref().map(Word::of);
+                let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?)?;
+                process.command.attributes.input = own.input.0.as_ref().map(Word::of);
                 let pattern = own.pattern.value();
                 let (order, descend) = (own.order, own.descend);
                 StepAction::Hooks(Box::new(HooksPlan { directory: directory.into(), pattern, order, interpreters, descend, process }))
@@ -225,14 +227,14 @@ impl Steps<'_, '_> {
 }
 
 /// A command of a step: with empty standard input, and killed if portcullis dies.
-fn of_step(template: &Template, argv: Argv) -> ProcessPlan {
-    template.process(argv, None).aside()
+fn of_step(template: &Template, argv: Argv) -> Option<ProcessPlan> {
+    template.process(argv, None).map(ProcessPlan::aside)
 }
 
 fn default_name(action: &StepAction) -> String {
     match action {
         StepAction::Commands(commands) => {
-            let program = commands.first().and_then(|command| command.process.argv.words().first()).map_or("step", Word::shown);
+            let program = commands.first().and_then(|command| command.process.command.argv.words().first()).map_or("step", Word::shown);
             program.rsplit('/').find(|part| !part.is_empty()).unwrap_or("step").to_owned()
         }
         StepAction::Hooks(hooks) => hooks.directory.display().to_string(),

@@ -5,6 +5,7 @@ mod argv;
 mod dify;
 mod faults;
 mod files;
+mod items;
 mod modules;
 mod presets;
 mod process;
@@ -63,7 +64,7 @@ fn problems(toml: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Vec<S
 }
 
 fn argv(plan: &Plan) -> Vec<&str> {
-    plan.main.as_ref().map(|main| main.argv.words().iter().map(crate::plan::argv::Word::value).collect()).unwrap_or_default()
+    plan.main.as_ref().map(|main| main.command.argv.words().iter().map(crate::plan::argv::Word::value).collect()).unwrap_or_default()
 }
 
 fn bare_environment(variables: &[(&str, &str)], arguments: &[&str]) -> Result<Plan, Problems> {
@@ -106,7 +107,7 @@ fn the_environment_alone_drives_a_run_without_a_file() {
     let Target::Postgres(db) = &plan.checks[0].target else { panic!("postgres") };
     assert_eq!(db.password.as_ref().unwrap().expose(), "p@ss:w/rd?#");
     assert_eq!(plan.heartbeat.unwrap().key, "worker_service_status");
-    assert_eq!(plan.migration.unwrap().process.argv.to_string(), "flask db upgrade");
+    assert_eq!(plan.migration.unwrap().process.command.argv.to_string(), "flask db upgrade");
     assert_eq!(plan.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes sets it; port 6380 is used"]);
     let without = variables.into_iter().filter(|(name, _)| !name.ends_with("COMMAND")).collect::<Vec<_>>();
     let problem = bare_environment(&without, &["serve"]).unwrap_err().to_string();
@@ -352,10 +353,13 @@ fn secret_files_reach_the_child_only_on_request() {
     let secret = File::new("from-a-file\n");
     let path = secret.0.to_str().unwrap();
     let variables = [("API_SECRET_FILE", path), ("NO_FILE", "/nowhere/at-all")];
-    assert!(with("", &variables, &["x"]).main.unwrap().env.is_empty());
+    assert!(with("", &variables, &["x"]).main.unwrap().command.env.is_empty());
     let main = with("[env]\nexpand_files = ['API_SECRET', 'NOT_SET']\n", &variables, &["x"]).main.unwrap();
-    assert_eq!((main.env[0].0.as_str(), main.env[0].1.value(), main.env[0].1.shown()), ("API_SECRET", "from-a-file", "***"));
-    assert_eq!((main.env.len(), main.env_remove), (1, vec!["API_SECRET_FILE".to_owned()]));
+    assert_eq!(
+        (main.command.env[0].0.as_str(), main.command.env[0].1.value(), main.command.env[0].1.shown()),
+        ("API_SECRET", "from-a-file", "***")
+    );
+    assert_eq!((main.command.env.len(), main.command.env_remove), (1, vec!["API_SECRET_FILE".to_owned()]));
     for (value, problem) in [
         (
             "true",

@@ -1,6 +1,6 @@
 //! Sends signals to all remaining descendants, a bounded number in each turn of the loop.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub(super) struct SurvivorSignals {
     /// The queue.
     rounds: VecDeque<Round>,
     /// The leftover processes that were sent a signal.
-    signalled: HashSet<i32>,
+    signalled: BTreeSet<i32>,
     /// The signal for all remaining processes, once that has begun.
     number: Option<i32>,
     /// Whether an orphan ended since the last listing.

@@ -12,6 +12,7 @@ use crate::exit::Ended;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::{ModuleId, ModulePlan};
 use crate::state::check::Check;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::snapshot::{Module, ModuleState, Stage};
 use std::collections::BTreeSet;
 
@@ -99,7 +100,9 @@ impl Lifecycle {
         // Modules that start first stay first.
         let place = self.snapshot.stages.iter().position(|known| known.name == stage.name && plan.start == ModuleStart::First);
         self.uninstall(id);
-        self.snapshot.stages.insert(place.unwrap_or(self.snapshot.stages.len()), stage);
+        let stages = &mut self.snapshot.stages;
+        let place = place.unwrap_or(stages.len());
+        stages.insert(place, stage);
         if plan.counts {
             self.show_check(now, &plan);
         }
@@ -118,7 +121,7 @@ impl Lifecycle {
     fn show_check(&mut self, now: Moment, plan: &ModulePlan) {
         if !self.snapshot.checks.iter().any(|check| check.module == Some(plan.id) && check.id.is_none()) {
             let check = Check { module: Some(plan.id), since: now, ..Check::event(&plan.name, "process", plan.affects) };
-            self.snapshot.checks.push(check);
+            self.snapshot.checks.push(check.into());
         }
     }
 
@@ -132,7 +135,8 @@ impl Lifecycle {
         self.show_check(now, &plan);
         self.feed(now, ProcessId::Module(id), Outcome::passed(Duration::ZERO));
         let own = plan.checks.iter().filter_map(|check| self.plan.checks.get(*check).map(|found| (*check, found)));
-        let own: Vec<Check> = own.map(|(number, found)| Check { module: Some(id), id: Some(number), ..Check::new(found) }).collect();
+        let own: Vec<CopyOnWrite<Check>> =
+            own.map(|(number, found)| Check { module: Some(id), id: Some(number), ..Check::new(found) }.into()).collect();
         self.snapshot.checks.extend(own);
         if plan.process.started.is_some() || !plan.checks.is_empty() {
             effects.push(Effect::Watch(ProcessId::Module(id), if plan.checks.is_empty() { Watch::Nothing } else { Watch::Checks }));

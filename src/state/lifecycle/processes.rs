@@ -1,7 +1,7 @@
 //! The common life of every supervised process: forked, executing, up, watchdog expired, stopping, ended. The policy for the run is
 //! elsewhere.
 
-use super::{APP, Check, Child, Phase, RunState, StartSign, StopRules, Then, Timer, Watch};
+use super::{APP, Check, Child, CopyOnWrite, Phase, RunState, StartSign, StopRules, Then, Timer, Watch};
 use super::{Duration, Effect, Ended, ErrorKind, Exit, Lifecycle, Moment, Notice, Outcome, ProcessId, ProcessPlan, ProcessTimer};
 use crate::state::process::{next_pause, refusal};
 use crate::state::snapshot::HealingStage;
@@ -17,7 +17,7 @@ impl Lifecycle {
     }
 
     /// The process in the snapshot; none for a command of the migration or of a step.
-    pub(super) fn child(&mut self, id: ProcessId) -> Option<&mut Child> {
+    pub(super) fn child(&mut self, id: ProcessId) -> Option<&mut CopyOnWrite<Child>> {
         match id {
             ProcessId::Main => Some(&mut self.snapshot.child),
             ProcessId::Migration | ProcessId::Step(_) => None,
@@ -27,7 +27,7 @@ impl Lifecycle {
 
     /// The check of the process itself, if it has one.
     pub(super) fn feed(&mut self, now: Moment, id: ProcessId, outcome: Outcome) {
-        let own = |check: &&mut Check| match id {
+        let own = |check: &&mut CopyOnWrite<Check>| match id {
             ProcessId::Main => check.name == APP,
             ProcessId::Migration | ProcessId::Step(_) => false,
             ProcessId::Module(id) => check.module == Some(id) && check.id.is_none(),

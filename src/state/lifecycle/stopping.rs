@@ -17,11 +17,11 @@ impl Lifecycle {
 
     /// TERM and INT begin the stop, all other signals are forwarded; without a child, signals that end a process end the run.
     pub(super) fn signalled(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
-        let plan = self.main().map(|main| main.signals.clone()).unwrap_or_default();
-        if plan.ignore.contains(&number) {
+        let plan = self.main().map(|main| &main.signals);
+        if plan.is_some_and(|plan| plan.ignore.contains(&number)) {
             return;
         }
-        let stops = matches!(number, libc::SIGTERM | libc::SIGINT) || plan.stop_on.contains(&number);
+        let stops = matches!(number, libc::SIGTERM | libc::SIGINT) || plan.is_some_and(|plan| plan.stop_on.contains(&number));
         let child = [ProcessId::Main, ProcessId::Migration].into_iter().chain(self.step_under_way()).find(|id| self.state(*id).runs());
         match child {
             _ if stops => self.stop_requested(now, number, effects),

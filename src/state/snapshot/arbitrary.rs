@@ -11,6 +11,7 @@ use crate::clock::Moment;
 use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::event::Readiness;
 use crate::state::instances::{Instance, Instances};
 
@@ -108,19 +109,19 @@ prop_compose! {
             }
             check
         });
-        let checks = checks.into_iter().chain(heartbeat).collect();
+        let checks = checks.into_iter().chain(heartbeat).map(CopyOnWrite::from).collect();
         let snapshot = Snapshot {
             sequence: 1,
             started_at: moment(0),
-            service: Service { name: "api".to_owned(), mode: None, instance: PRIVATE.to_owned(), host: PRIVATE.to_owned(), version: None, build: "0.1.0" },
+            service: Service { name: "api".to_owned(), mode: None, instance: PRIVATE.to_owned(), host: PRIVATE.to_owned(), version: None, build: "0.1.0" }.into(),
             phase,
             phase_since: moment(50),
             shutdown: None,
             started,
             start_over: started.then(|| moment(50)),
-            stages,
+            stages: stages.into(),
             checks,
-            child: Child { restarts: counters.2, status: Some(PRIVATE.to_owned()), ..Child::default() },
+            child: Child { restarts: counters.2, status: Some(PRIVATE.to_owned()), ..Child::default() }.into(),
             heartbeat: Heartbeat { configured: true, written: counters.0, failed: [(ErrorKind::Timeout, counters.1)].into(), ..Heartbeat::default() },
             migration,
             migration_lock: MigrationLock { holder: Some((PRIVATE.into(), moment(40))), ..MigrationLock::default() },

@@ -1,6 +1,6 @@
 //! The state of a module.
 
-use super::{Child, StageState};
+use super::{Child, CopyOnWrite, StageState};
 use crate::clock::Moment;
 use crate::plan::ModuleId;
 
@@ -75,7 +75,7 @@ pub struct Module {
     /// Since when it has had this state.
     pub since: Moment,
     /// Its process.
-    pub child: Child,
+    pub child: CopyOnWrite<Child>,
     /// Why its start failed or how it ended, in words: a detail.
     pub trouble: Option<String>,
     /// While it waits to start: the name of the stopped module that it waits for, directly or through others. It waits until that one is

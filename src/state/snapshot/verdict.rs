@@ -1,6 +1,7 @@
 //! The verdicts that are derived from a snapshot at a given time: live, started, ready, deep, and the overall status.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::time::Duration;
 
 use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, StageState, Status};
@@ -180,7 +181,7 @@ impl Snapshot {
             let (state, kind) = Check::effective(check, look.now);
             Assessed { check, state, kind, counts: check.affects.health() }
         };
-        Assessment { snapshot: self, look, checks: self.checks.iter().map(judged).collect() }
+        Assessment { snapshot: self, look, checks: self.checks.iter().map(Deref::deref).map(judged).collect() }
     }
 
     /// Whether every line of this level passes.
@@ -250,6 +251,6 @@ impl Snapshot {
 
     /// The check of this name.
     pub fn check(&self, name: &str) -> Option<&Check> {
-        self.checks.iter().find(|check| check.name == name)
+        self.checks.iter().find(|check| check.name == name).map(Deref::deref)
     }
 }

@@ -130,7 +130,7 @@ impl<'a> Overview<'a> {
         };
         let heartbeat = &snapshot.heartbeat;
         let service = &snapshot.service;
-        let Child { pid, restarts, status, healing, .. } = &snapshot.child;
+        let Child { pid, restarts, status, healing, .. } = &*snapshot.child;
         Self {
             overall: assessment.status().word(),
             live: assessment.passes(Level::Live),
@@ -163,7 +163,7 @@ impl<'a> RestartLine<'a> {
 
 impl<'a> ModuleLine<'a> {
     fn new(module: &'a Module, look: Look, authorized: bool) -> Self {
-        let Child { pid, restarts, status, healing, .. } = &module.child;
+        let Child { pid, restarts, status, healing, .. } = &*module.child;
         Self {
             name: &module.name,
             state: module.state.word(),

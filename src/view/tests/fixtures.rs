@@ -72,12 +72,12 @@ fn base() -> Snapshot {
         phase: Phase::Running,
         phase_since: at(20),
         started: true,
-        stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec(),
+        stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec().into(),
         checks: vec![
-            passing(Check { id: Some(0), ..check("db", "postgres", Affects::Health) }, 3100),
-            passing(Check { id: Some(1), ..check("redis", "redis", Affects::Health) }, 800),
-            passing(check("app", "process", Affects::Readiness), 0),
-            passing(check("reports", "http", Affects::None), 21_000),
+            passing(Check { id: Some(0), ..check("db", "postgres", Affects::Health) }, 3100).into(),
+            passing(Check { id: Some(1), ..check("redis", "redis", Affects::Health) }, 800).into(),
+            passing(check("app", "process", Affects::Readiness), 0).into(),
+            passing(check("reports", "http", Affects::None), 21_000).into(),
         ],
         heartbeat: Heartbeat { configured: true, written: 3, ..Heartbeat::default() },
         ..Snapshot::new(service, at(0))
@@ -87,7 +87,7 @@ fn base() -> Snapshot {
 fn waiting() -> Snapshot {
     let mut snapshot = Snapshot { phase: Phase::Waiting, started: false, ..base() };
     for check in &mut snapshot.checks {
-        *check = Check {
+        **check = Check {
             id: check.id,
             stale_after: check.stale_after,
             failure_threshold: 3,
@@ -125,7 +125,7 @@ fn failed() -> Snapshot {
     let mut snapshot = Snapshot { phase: Phase::Failed, started: false, ..base() };
     step(&mut snapshot, "migrate", StageState::Down);
     step(&mut snapshot, "spawn:app", StageState::Unknown);
-    snapshot.checks[2] = check("app", "process", Affects::Readiness);
+    *snapshot.checks[2] = check("app", "process", Affects::Readiness);
     snapshot
 }
 
@@ -143,7 +143,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
     let overdue = Look { beat: at(0).mono, ..look() };
     let stalled = Look { given_up: true, ..overdue };
     vec![
-        ("no checks", Snapshot { checks: Vec::new(), stages: Vec::new(), ..base() }, look()),
+        ("no checks", Snapshot { checks: Vec::new(), stages: Vec::new().into(), ..base() }, look()),
         ("waiting", waiting(), look()),
         ("all up", base(), look()),
         ("redis degraded", redis_degraded(), look()),
@@ -181,7 +181,7 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     let module =
         |name: &str, state, counts| Module { name: name.to_owned(), version: "1.2.0".to_owned(), state, counts, ..Module::default() };
     modules.modules = vec![module("reports", ModuleState::Broken, false), module("beat", ModuleState::Activated, true)];
-    modules.child = Child {
+    *modules.child = Child {
         pid: Some(42),
         restarts: 2,
         restarts_by_check: 1,

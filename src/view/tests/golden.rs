@@ -41,7 +41,7 @@ fn codes_in_every_situation() {
 fn the_api_servers_bytes() {
     let (up, look) = named("no checks");
     let stage = Stage { name: "bad".to_owned(), step: StageState::Down, counts: true, began: None, ended: None, note: None };
-    let bad = Snapshot { stages: vec![stage], started: false, ..up.clone() };
+    let bad = Snapshot { stages: vec![stage].into(), started: false, ..up.clone() };
     for (snapshot, target, status, body) in [
         (&up, "", 200, "ok"),
         (&up, "?verbose", 200, "[+]ping ok\nstartupz check passed\n"),
@@ -114,7 +114,7 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
             let mut check = Check { id: Some(index), ..Check::event(&name, "tcp", Affects::Readiness) };
             let elapsed = Duration::ZERO;
             check.feed(look.now, if index == 399 { Outcome::failed(ErrorKind::Refused, "", elapsed) } else { Outcome::passed(elapsed) });
-            check
+            check.into()
         })
         .collect();
     // The kubelet truncates at 10 KiB; all other clients get every check.
@@ -214,13 +214,12 @@ fn foreign_text_cannot_control_the_page_or_the_terminal() {
 #[test]
 fn a_view_that_is_switched_off_is_not_there() {
     let (snapshot, look) = named("all up");
-    let none = Views::default().with(ViewSwitch::ALL.map(|(switch, _)| (switch, false)));
+    let none = Views::default().without(ViewSwitch::ALL.map(|(switch, _)| switch));
     for path in ["/", "/healthz", "/livez", "/readyz/app", "/actuator", "/actuator/health", "/health", "/status", "/metrics"] {
         let request = Request { method: "GET", path, views: none, ..Request::default() };
         assert_eq!(route(&snapshot, look, &request).status, 404, "{path}");
     }
-    let status =
-        Request { method: "GET", path: "/status", views: Views::default().with([(ViewSwitch::Page, false)]), ..Request::default() };
+    let status = Request { method: "GET", path: "/status", views: Views::default().without([ViewSwitch::Page]), ..Request::default() };
     assert_eq!(route(&snapshot, look, &status).status, 200);
 }
 

@@ -53,7 +53,7 @@ fn a_start_reports_what_it_is_doing() {
             ended: None,
             note: None,
         };
-        first(&Snapshot { phase, stages: names.iter().map(stage).collect(), ..base.clone() }, look, false)
+        first(&Snapshot { phase, stages: names.iter().map(stage).collect::<Vec<_>>().into(), ..base.clone() }, look, false)
     };
     for (phase, names, words) in [
         (Phase::Waiting, &["wait:db"][..], "waiting for db"),
@@ -75,7 +75,7 @@ fn a_process_that_ended_and_one_that_starts_late_are_distinguished() {
     for second in [97, 98, 99] {
         snapshot.checks[2].feed(at(second), Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
     }
-    snapshot.child = Child { last_exit: Some(Ended::Code(3)), restarts: 1, ..Child::default() };
+    *snapshot.child = Child { last_exit: Some(Ended::Code(3)), restarts: 1, ..Child::default() };
     assert_eq!(first(&snapshot, look, false), "\u{2715} DOWN: the process ended with status 3 and is being started again  dify-api 1.4.1");
     snapshot.child.pid = Some(7);
     assert_eq!(first(&snapshot, look, false), "\u{2715} NOT READY: waiting for the process to be ready  dify-api 1.4.1");
@@ -88,7 +88,7 @@ fn a_process_that_ended_and_one_that_starts_late_are_distinguished() {
 fn the_end_of_a_run_reports_what_is_left() {
     let (mut snapshot, look) = named("draining");
     snapshot.child.pid = Some(7);
-    let module = |name: &str, pid| Module { name: name.to_owned(), child: Child { pid, ..Child::default() }, ..Module::default() };
+    let module = |name: &str, pid| Module { name: name.to_owned(), child: Child { pid, ..Child::default() }.into(), ..Module::default() };
     snapshot.modules = vec![module("beat", Some(8)), module("reports", None)];
     let mut response = |phase, shutdown, gone| {
         if gone {
@@ -125,7 +125,7 @@ fn a_module_that_crashes_shows_how_and_when() {
         name: "beat".to_owned(),
         state: ModuleState::Broken,
         counts: true,
-        child,
+        child: child.into(),
         ..Module::default()
     }];
     let page = ask(&snapshot, look, "GET /", "", false).body;

@@ -37,11 +37,11 @@ fn keys(document: &Value) -> Vec<&str> {
 fn ragflow() -> Snapshot {
     let (mut snapshot, _) = named("all up");
     let process = snapshot.checks.iter().find(|check| check.name == "app").unwrap();
-    let process = Check { failure_threshold: 1, ..process.clone() };
+    let process = Check { failure_threshold: 1, ..(**process).clone() };
     let names = [("db", "mysql"), ("redis", "redis"), ("doc_engine", "http"), ("storage", "http")];
-    snapshot.checks = names.into_iter().enumerate().map(|(id, (name, kind))| dependency(id, name, kind)).collect();
+    snapshot.checks = names.into_iter().enumerate().map(|(id, (name, kind))| dependency(id, name, kind).into()).collect();
     let executor = Check { id: None, module: Some(ModuleId(0)), ..dependency(4, "executor", "process") };
-    snapshot.checks.extend([process, executor]);
+    snapshot.checks.extend([process.into(), executor.into()]);
     snapshot
 }
 
@@ -109,7 +109,7 @@ fn configcat() -> Snapshot {
     let key = Some("****************************************hwTYg".to_owned());
     let sdk = |id, name: &str| Check { masked_key: key.clone(), ..dependency(id, name, "http") };
     snapshot.checks.retain(|check| check.name == "app");
-    snapshot.checks.extend([sdk(0, "my_sdk"), sdk(1, "another_sdk")]);
+    snapshot.checks.extend([sdk(0, "my_sdk").into(), sdk(1, "another_sdk").into()]);
     snapshot
 }
 
@@ -133,7 +133,7 @@ fn configcat_shows_the_key_the_mode_and_the_source_of_an_sdk() {
 fn configcat_is_down_when_every_source_is() {
     let never = |check: &mut Check| *check = Check { id: check.id, ..Check::event(&check.name, check.kind, check.affects) };
     let mut snapshot = configcat();
-    snapshot.checks.iter_mut().filter(|check| check.id.is_some()).for_each(never);
+    snapshot.checks.iter_mut().filter(|check| check.id.is_some()).for_each(|check| never(check));
     fails(&mut snapshot, "my_sdk");
     assert_eq!(body(&snapshot, "/status", false).1["status"], "degraded", "one of two");
     fails(&mut snapshot, "another_sdk");
@@ -144,7 +144,7 @@ fn configcat_is_down_when_every_source_is() {
 #[test]
 fn the_time_of_a_dependency_is_a_histogram() {
     let (mut snapshot, _) = named("no checks");
-    snapshot.checks = vec![dependency(0, "db", "postgres")];
+    snapshot.checks = vec![dependency(0, "db", "postgres").into()];
     snapshot.checks[0].feed(at(90), Outcome::failed(ErrorKind::Timeout, "", Duration::from_secs(2)));
     let metrics = ask(&snapshot, look(), "GET /metrics", "", false).body;
     for line in [
@@ -170,7 +170,8 @@ fn koupleless() -> Snapshot {
         Stage { counts: true, ..stage("spawn:app", StageState::Up) },
         stage("module:biz1", StageState::Up),
         stage("module:biz2", StageState::Down),
-    ];
+    ]
+    .into();
     let module = |id, name: &str, state| Module {
         id: ModuleId(id),
         name: name.to_owned(),
@@ -185,7 +186,7 @@ fn koupleless() -> Snapshot {
     let volume = Volume { total: 494_384_795_648, free: 272_435_396_608, threshold: 10_485_760, exists: true };
     disk.feed(at(90), Outcome { volume: Some(volume), ..Outcome::passed(Duration::ZERO) });
     let process = Check { id: None, ..of_module(dependency(0, "biz1", "process")) };
-    snapshot.checks = vec![process, disk];
+    snapshot.checks = vec![process.into(), disk.into()];
     snapshot
 }
 
@@ -228,10 +229,10 @@ fn koupleless_counts_the_running_of_a_module_and_not_its_uncounted_start() {
 fn koupleless_components_have_their_present_names_on_request() {
     let snapshot = koupleless();
     let views = Views::naming(ComponentNames::Current);
-    let request = Request { method: "GET", path: "/actuator/health", views: views.with([(ViewSwitch::Page, false)]), ..Request::default() };
+    let request = Request { method: "GET", path: "/actuator/health", views: views.without([ViewSwitch::Page]), ..Request::default() };
     let response: Value = serde_json::from_str(&route(&snapshot, look(), &request).body).unwrap();
     assert_eq!(keys(&response["components"]), ["baseStartUp", "compositeAllBiz", "livenessState", "readinessState", "startup"]);
-    assert_eq!(views.with([(ViewSwitch::Page, false)]).all(), views);
+    assert_eq!(views.without([ViewSwitch::Page]).all(), views);
 }
 
 #[test]

@@ -25,7 +25,8 @@ fn the_bars_of_a_start_end_when_it_ended() {
         stage("spawn:app", StageState::Up, 5, Some(20)),
         stage("module:slow", StageState::Unknown, 6, None),
         stage("module:later", StageState::Up, 50, Some(60)),
-    ];
+    ]
+    .into();
     let (bars, span) = timeline(&snapshot, look);
     let shown: Vec<_> = bars.iter().map(|bar| (bar.name, bar.length.as_secs())).collect();
     assert_eq!(shown, [("spawn:app", 15), ("module:slow", 14)]);
@@ -48,7 +49,8 @@ fn steps_have_their_state_their_time_and_their_note_everywhere() {
         step("static files", StageState::Up, Some(1), Some(4), Some("nothing to do")),
         step("seed <db>", StageState::Down, Some(4), Some(6), Some("ended with status 3")),
         step("warm", StageState::Unknown, None, None, None),
-    ];
+    ]
+    .into();
     let metrics = ask(&snapshot, look, "GET /metrics", "", false).body;
     for line in [
         "portcullis_step_state{step=\"static files\",state=\"done\"} 1",

@@ -12,7 +12,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A table with only `known` keys.
-    pub(super) fn refuse_unknown(table: &Table, known: &[&'static str]) -> Result<(), Box<Fault>> {
+    pub(super) fn refuse_unknown(table: &Table, known: &[&'static str]) -> Result<(), Fault> {
         let all = table.iter().all(|entry| known.contains(&entry.key.as_str()));
         if all { Ok(()) } else { Err(Fault::new(FaultKind::Unknown(known.to_vec()))) }
     }
@@ -25,9 +25,9 @@ pub(super) struct Groups<'a> {
 }
 
 impl<'de> SeqAccess<'de> for Groups<'_> {
-    type Error = Box<Fault>;
+    type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Box<Fault>> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -50,9 +50,9 @@ impl<'a> Items<'a> {
 }
 
 impl<'de> SeqAccess<'de> for Items<'_> {
-    type Error = Box<Fault>;
+    type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Box<Fault>> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         while let Some(node) = self.nodes.get(self.next) {
             let index = self.next;
             self.next += 1;
@@ -79,9 +79,9 @@ impl<'a> Entries<'a> {
 }
 
 impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = Box<Fault>;
+    type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Box<Fault>> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let keys = self.keys;
         let wanted =
             |entry: &&Entry| !matches!(entry.node.value, Value::Hole) && keys.is_none_or(|keys| keys.contains(&entry.key.as_str()));
@@ -89,7 +89,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         self.now.map(|entry| seed.deserialize(entry.key.as_str().into_deserializer())).transpose()
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Box<Fault>> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         let Some(entry) = self.now.take() else { return Err(Fault::new(FaultKind::Open)) };
         seed.deserialize(self.reader.below(&entry.node)).map_err(|fault| fault.within(PathSegment::Key(entry.key.clone())))
     }

@@ -30,37 +30,39 @@ pub(in crate::config::reader) enum FaultKind {
     Unfold(String),
 }
 
-/// The error, with its place below the section. Boxed, because every key of every section passes it on.
+/// The error, with its place below the section. It is a pointer, because every key of every section passes it on.
 #[derive(Debug)]
-pub(in crate::config::reader) struct Fault {
-    pub(in crate::config::reader) path: Vec<PathSegment>,
-    pub(in crate::config::reader) kind: FaultKind,
-}
+pub(in crate::config::reader) struct Fault(Box<(Vec<PathSegment>, FaultKind)>);
 
 impl Fault {
-    pub(super) fn new(kind: FaultKind) -> Box<Self> {
-        Box::new(Self { path: Vec::new(), kind })
+    pub(super) fn new(kind: FaultKind) -> Self {
+        Self(Box::new((Vec::new(), kind)))
     }
 
-    pub(super) fn message(text: impl Into<String>) -> Box<Self> {
+    pub(super) fn message(text: impl Into<String>) -> Self {
         Self::new(FaultKind::Messages(vec![text.into()]))
     }
 
-    pub(super) fn within(mut self: Box<Self>, step: PathSegment) -> Box<Self> {
-        self.path.insert(0, step);
+    pub(super) fn within(mut self, step: PathSegment) -> Self {
+        self.0.0.insert(0, step);
         self
+    }
+
+    /// The path from the section to the value, and why the value cannot be read.
+    pub(in crate::config::reader) fn into_parts(self) -> (Vec<PathSegment>, FaultKind) {
+        *self.0
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.kind)
+        write!(f, "{:?}", self.0.1)
     }
 }
 
 impl std::error::Error for Fault {}
 
-impl de::Error for Box<Fault> {
+impl de::Error for Fault {
     fn custom<T: fmt::Display>(text: T) -> Self {
         Fault::message(text.to_string())
     }

@@ -20,8 +20,8 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
     let before = context.faults_so_far();
     context.name_condition(name, NamedCondition::Evaluating);
     let found = Reader { context, depth: Depth::Whole, commands: Commands::Run }.read(node, &format!("conditions.{name}"));
-    let holds = found.plan.holds(&mut |process| {
-        let words: Vec<&str> = process.argv.words().iter().map(Word::value).collect();
+    let holds = found.plan.holds(&mut |command| {
+        let words: Vec<&str> = command.argv.words().iter().map(Word::value).collect();
         sys::command::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {
             let why = match why {
                 Unanswered::Because(why) => why,
@@ -30,7 +30,7 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
                     "the start was stopped meanwhile".to_owned()
                 }
             };
-            let text = format!("`command` in [conditions.{name}] cannot be run: {}: {why}", process.argv.program());
+            let text = format!("`command` in [conditions.{name}] cannot be run: {}: {why}", command.argv.program());
             context.problem(Problem::at(&node.origin, text));
             false
         })

@@ -14,8 +14,7 @@ fn later(when: &str) -> String {
     assert_eq!(broken, []);
     let context = Context::new(&environment);
     let template = Template::of(None, ProcessKeys::default(), MainKeys::default(), VariableChanges::default());
-    let plan =
-        deferred(&context, Some(&tree.get("when").unwrap().node), "steps", Depth::Whole, &|argv| template.process(argv, None).aside());
+    let plan = deferred(&context, Some(&tree.get("when").unwrap().node), "steps", Depth::Whole, &|argv| template.aside(argv));
     context.finish().map_or_else(|problems| panic!("{problems}"), |_| plan.to_string())
 }
 

@@ -15,7 +15,7 @@ pub(super) fn process<'c>(context: &'c Context<'c>, template: &mut Template, giv
     if let Some(mut section) = given.rule.as_ref().and_then(|rule| context.open(rule, "arguments", Depth::Whole)) {
         let rule: Rule = section.declared();
         template.variables.set_all(section.table("env"));
-        template.run_as(&mut section, &rule.user);
+        template.run_as(&mut section, &rule.ad_hoc.user);
         if let Some(command) = section.node("command") {
             let mut builder = Builder { context, arguments: &given.arguments, groups: None, words: Vec::new(), took_arguments: false };
             if !builder.command(command, section.path(), Depth::Whole) {
@@ -38,7 +38,7 @@ fn of_words(context: &Context<'_>, template: &Template, words: Vec<Word>) -> Opt
             context.problem(Problem::usage("the command begins with an empty word, which is not a program; check the variable in it"));
             None
         }
-        Some(argv) => Some(template.process(argv, None)),
+        Some(argv) => template.process(argv, None),
         None => {
             context.problem(Problem::missing(
                 "no command to run: write it after the options (`portcullis run -- COMMAND`), or configure [modes]",

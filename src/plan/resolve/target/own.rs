@@ -4,7 +4,7 @@ use super::Written;
 use crate::config::interpolate::Text;
 use crate::config::node::{Value, parse_inline};
 use crate::config::reader::{Depth, Section};
-use crate::plan::ProcessPlan;
+use crate::plan::CommandPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
 use crate::plan::target::Target;
@@ -50,7 +50,7 @@ fn command(section: &Section<'_>, key: &str, words: Vec<Word>) -> Option<Target>
     if argv.is_none() {
         section.problem(key, "names no command");
     }
-    argv.map(|argv| Target::Exec(Box::new(ProcessPlan::new(argv).aside())))
+    argv.map(|argv| Target::Exec(Box::new(CommandPlan::new(argv).aside())))
 }
 
 fn process(name: &str) -> Target {

@@ -71,7 +71,7 @@ fn the_first_rule_that_holds_decides_about_the_arguments() {
         assert_eq!(came_to(arguments), (command.to_owned(), own, waits), "{arguments:?}");
     }
     let plan = with(RULES, &[], &["worker", "--no-cache", "-c", "x.toml", "--workers=4"]);
-    let set: Vec<(&str, &str)> = plan.main.as_ref().unwrap().env.iter().map(|(name, word)| (name.as_str(), word.value())).collect();
+    let set: Vec<(&str, &str)> = plan.main.as_ref().unwrap().command.env.iter().map(|(name, word)| (name.as_str(), word.value())).collect();
     assert_eq!(set, [("CACHE", "0"), ("CONF", "x.toml"), ("WS", "4")]);
     assert_eq!(
         plan.arguments.as_deref(),
@@ -79,7 +79,7 @@ fn the_first_rule_that_holds_decides_about_the_arguments() {
     );
     assert_eq!(plan.service.name, "worker");
     let own = with(RULES, &[], &["shell", "bash"]);
-    assert!(own.main.unwrap().env.iter().any(|(name, word)| name == "WHO" && word.value() == "own"));
+    assert!(own.main.unwrap().command.env.iter().any(|(name, word)| name == "WHO" && word.value() == "own"));
 }
 
 fn resolve_with(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOptions)) -> Result<Plan, Problems> {

@@ -11,11 +11,11 @@ fn every_construct_of_an_argv_gives_its_words() {
         (vec![("AUTO", "true"), ("CONCURRENCY", "3 -x"), ("MAX", "9")], "celery -P gevent -c 3 -x ''"),
     ] {
         let plan = with(CONSTRUCTS, &[variables, vec![("MODE", "worker")]].concat(), &[]);
-        assert_eq!(plan.main.unwrap().argv.to_string(), words);
+        assert_eq!(plan.main.unwrap().command.argv.to_string(), words);
     }
     let environment = |plan: &Plan| {
         let main = plan.main.as_ref().unwrap();
-        main.env.iter().map(|(name, value)| format!("{name}={}", value.value())).collect::<Vec<_>>()
+        main.command.env.iter().map(|(name, value)| format!("{name}={}", value.value())).collect::<Vec<_>>()
     };
     let plan = with(CONSTRUCTS, &[("MODE", "worker"), ("LANG", "de")], &[]);
     assert_eq!(environment(&plan), ["NUMBER=5", "PYTHONIOENCODING=utf-8", "PLAIN=2"]);
@@ -24,7 +24,7 @@ fn every_construct_of_an_argv_gives_its_words() {
     assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "True")], &[])), ["gunicorn"]);
     let migrating = format!("{CONSTRUCTS}[migrations]\ncommand = ['m']\nlock = 'none'\n");
     let migration = with(&migrating, &[("MODE", "api"), ("DEBUG", "true")], &[]).migration.unwrap();
-    assert!(migration.process.env.iter().all(|(name, _)| name != "HOST"));
+    assert!(migration.process.command.env.iter().all(|(name, _)| name != "HOST"));
 }
 
 #[test]

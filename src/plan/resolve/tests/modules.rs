@@ -14,7 +14,7 @@ fn modules(toml: &str, variables: &[(&str, &str)]) -> Vec<ModulePlan> {
 }
 
 fn words(plan: &ModulePlan) -> Vec<&str> {
-    plan.process.argv.words().iter().map(crate::plan::argv::Word::value).collect()
+    plan.process.command.argv.words().iter().map(crate::plan::argv::Word::value).collect()
 }
 
 #[test]
@@ -30,8 +30,8 @@ fn a_module_has_the_defaults_of_how_it_starts_and_of_all_processes() {
     let process = &beat.process;
     assert_eq!((process.stop_timeout, process.drain_delay, process.signals.group), (Duration::from_secs(20), Duration::ZERO, true));
     assert!(process.signals.stop_on.is_empty(), "signals are the main process'");
-    assert!(process.attributes.aside && process.attributes.parent_death_signal == libc::SIGKILL);
-    let names: Vec<&str> = process.env.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(process.command.attributes.aside && process.command.attributes.parent_death_signal == libc::SIGKILL);
+    let names: Vec<&str> = process.command.env.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["ALL"], "a mode's own variables are the mode's");
 }
 
@@ -44,7 +44,7 @@ fn instances_are_numbered_and_counted_by_a_variable() {
     let [first, second, last] = &plan.modules[..] else { panic!("three modules") };
     assert_eq!((first.name.as_str(), words(first)), ("executor-0", vec!["run", "-i", "0"]));
     assert_eq!((second.name.as_str(), words(second)), ("executor-1", vec!["run", "-i", "1"]));
-    assert!(second.process.env.iter().any(|(name, word)| name == "NAME" && word.value() == "e1"));
+    assert!(second.process.command.env.iter().any(|(name, word)| name == "NAME" && word.value() == "e1"));
     assert_eq!((first.id, second.id, last.id), (ModuleId(0), ModuleId(1), ModuleId(2)));
     assert_eq!(last.after, [Predecessor::Module(first.id), Predecessor::Module(second.id), Predecessor::Main]);
     let own = |module: &ModulePlan| module.checks.iter().map(|id| plan.checks[*id].target.to_string()).collect::<Vec<_>>();

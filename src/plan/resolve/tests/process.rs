@@ -41,12 +41,12 @@ env = { HOME = "/elsewhere" }
 fn the_process_and_its_mode_are_read_whole() {
     let plan = with(PROCESS, &[("MODE", "api")], &[]);
     let main = plan.main.clone().unwrap();
-    let who = main.attributes.user.clone().unwrap();
+    let who = main.command.attributes.user.clone().unwrap();
     assert_eq!((who.uid, who.gid, who.groups), (4711, 4712, vec![4712]));
-    assert_eq!(main.env.iter().map(|(name, value)| (name.as_str(), value.value())).collect::<Vec<_>>(), [("HOME", "/")]);
-    assert_eq!((main.attributes.directory, main.attributes.umask), (Some("/srv".into()), Some(0o027)));
-    assert_eq!(main.attributes.limits, [(4, 0, u64::MAX), (7, 65536, 65536)]);
-    assert_eq!((main.attributes.no_new_privileges, main.attributes.parent_death_signal), (true, 9));
+    assert_eq!(main.command.env.iter().map(|(name, value)| (name.as_str(), value.value())).collect::<Vec<_>>(), [("HOME", "/")]);
+    assert_eq!((main.command.attributes.directory, main.command.attributes.umask), (Some("/srv".into()), Some(0o027)));
+    assert_eq!(main.command.attributes.limits, [(4, 0, u64::MAX), (7, 65536, 65536)]);
+    assert_eq!((main.command.attributes.no_new_privileges, main.command.attributes.parent_death_signal), (true, 9));
     assert!(main.signals.group && plan.hold);
     assert_eq!(main.signals.rewrite.into_iter().collect::<Vec<_>>(), [(2, 15), (15, 3)]);
     assert_eq!(main.signals.ignore.into_iter().collect::<Vec<_>>(), [1, 37]);
@@ -57,8 +57,8 @@ fn the_process_and_its_mode_are_read_whole() {
     assert_eq!(main.watchdog, Some(Duration::from_secs(30)));
 
     let main = with(PROCESS, &[("MODE", "worker")], &[]).main.unwrap();
-    assert_eq!((main.attributes.umask, main.attributes.limits), (Some(0o077), vec![(4, 1, 1), (7, 65536, 65536)]));
-    assert_eq!(main.env.iter().map(|(name, value)| (name.as_str(), value.value())).collect::<Vec<_>>(), [("HOME", "/elsewhere")]);
+    assert_eq!((main.command.attributes.umask, main.command.attributes.limits), (Some(0o077), vec![(4, 1, 1), (7, 65536, 65536)]));
+    assert_eq!(main.command.env.iter().map(|(name, value)| (name.as_str(), value.value())).collect::<Vec<_>>(), [("HOME", "/elsewhere")]);
     assert!(!main.signals.group && main.signals.ignore.is_empty());
     assert!(matches!(main.started.unwrap().sign, StartSign::Notifies));
     let overridden =
@@ -121,4 +121,25 @@ fn a_stop_that_outlasts_the_grace_is_reported_with_the_grace_to_set() {
     let prefix = notices(&format!("{long}output = 'prefix'\n"));
     assert!(prefix[0].contains("11s") && prefix[0].contains("stop_grace_period: 12s"), "the last lines take their half second: {prefix:?}");
     assert!(notices(&format!("{long}grace_period = '10s'\n"))[0].contains("the 10s of grace_period"));
+}
+
+#[test]
+fn a_template_whose_user_was_refused_makes_no_process() {
+    use crate::config::node::parse_document;
+    use crate::config::origin::Origin;
+    use crate::config::process::{MainKeys, ProcessKeys};
+    use crate::plan::argv::{Argv, Word};
+    use crate::plan::resolve::process::Template;
+
+    let environment = Environment::new([("HOME", "/")]);
+    for (user, makes_one) in [("root", true), ("nosuch", false), ("${UNSET}", false)] {
+        let text = format!("user = '{user}'\ndrop = 'always'\n");
+        let (tree, _) = parse_document(&text, &|line, column| Origin::File { path: "p".into(), line, column });
+        let context = Context::new(&environment);
+        let mut section = context.section(tree, "process", None, Depth::Whole);
+        let keys: ProcessKeys = section.declared();
+        let template = Template::of(Some(&mut section), keys, MainKeys::default(), VariableChanges::default());
+        let process = template.process(Argv::new(vec![Word::plain("id")]).unwrap(), None);
+        assert_eq!((process.is_some(), context.finish().is_ok()), (makes_one, makes_one), "{user}");
+    }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// The value of a variable for the process; none if the plan does not set it.
 fn value<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
-    plan.main.as_ref()?.env.iter().find(|(set, _)| set == name).map(|(_, word)| word.value())
+    plan.main.as_ref()?.command.env.iter().find(|(set, _)| set == name).map(|(_, word)| word.value())
 }
 
 const TAIL: &str = "[modes.api]\ncommand = ['true']\n";
@@ -40,7 +40,7 @@ fn the_first_case_that_holds_is_taken() {
     );
     let plan = with(&toml, &[("X", "2"), ("B", "given"), ("C", "c")], &[]);
     assert_eq!((value(&plan, "A"), value(&plan, "B")), (Some("two"), None));
-    assert_eq!(plan.main.as_ref().unwrap().env_remove, ["C"]);
+    assert_eq!(plan.main.as_ref().unwrap().command.env_remove, ["C"]);
     assert_eq!(value(&with(&toml, &[("X", "3")], &[]), "A"), None, "none holds: untouched");
 }
 
@@ -76,7 +76,7 @@ fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_configur
     );
     let by_variable = read("expand_files_conflict = 'variable'").unwrap();
     assert_eq!((value(&by_variable, "PG_USER"), value(&by_variable, "PG_PASS")), (Some("from-the-file"), None));
-    assert!(by_variable.main.unwrap().env_remove.contains(&"PG_PASS_FILE".to_owned()));
+    assert!(by_variable.main.unwrap().command.env_remove.contains(&"PG_PASS_FILE".to_owned()));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn files_of_lines_become_variables_that_everything_sees() {
         ["DB_HOST", "DB_PASSWORD", "FROM", "URL"].map(|name| value(&plan, name)),
         [Some("db"), Some("s3cret word"), Some("g/db"), Some("tcp://db:1")]
     );
-    let shown = |name: &str| plan.main.as_ref().unwrap().env.iter().find(|(set, _)| set == name).unwrap().1.shown().to_owned();
+    let shown = |name: &str| plan.main.as_ref().unwrap().command.env.iter().find(|(set, _)| set == name).unwrap().1.shown().to_owned();
     assert_eq!((shown("DB_PASSWORD").as_str(), shown("FROM").as_str()), ("***", "g/db"));
     let remark = "/no/such/file, which `files` in [env] names, is no file that is there; it is passed over";
     assert!(plan.remarks.iter().any(|other| other == remark), "{:?}", plan.remarks);
@@ -145,7 +145,7 @@ fn words_of_a_command_line_need_no_shell_and_a_shell_is_named_where_one_is_neede
     let plan = with(toml, &[("LINE", "vault read -field='pass word' \"$HOST\" # why"), ("HOST", "a b")], &[]);
     assert_eq!(argv(&plan), ["run", "vault", "read", "-field=pass word", "a b", "end"]);
     let secret = with(toml, &[("LINE", "x $DB_PASSWORD"), ("DB_PASSWORD", "hunter2 hunter2")], &[]);
-    assert_eq!(secret.main.unwrap().argv.to_string(), "run *** *** end");
+    assert_eq!(secret.main.unwrap().command.argv.to_string(), "run *** *** end");
     let found = problems(toml, &[("LINE", "cat /x | base64 -d")], &[]);
     assert!(found.len() == 1 && found[0].contains("`words` in [modes.api], from LINE, has a `|`, which only a shell can do"), "{found:?}");
 }

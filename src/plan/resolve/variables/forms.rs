@@ -78,7 +78,8 @@ fn url(section: &Section<'_>, text: &Text) -> Option<Word> {
 
 fn command(section: &Section<'_>, name: &str, argv: &[String], within: std::time::Duration) -> Option<Outcome> {
     let context = section.context();
-    let known = format!("{} {argv:?}", section.path());
+    // Its variables differ in each item and each instance.
+    let known = format!("{} {argv:?} {}", section.path(), context.environment.part());
     match context.environment.made(&known, |asker| asker.output(argv, context.environment.variables(), within)) {
         Some(Ok(value)) => Some(Outcome::Is(hidden(name, Word::plain(value)))),
         Some(Err(why)) => {

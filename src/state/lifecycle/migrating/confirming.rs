@@ -43,6 +43,16 @@ impl Lifecycle {
         }
     }
 
+    /// The run is about to end: the events that wait for the confirmation are applied, because nothing begins any more and the end needs them.
+    pub(in crate::state::lifecycle) fn apply_held_back(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.ending.is_none() {
+            return;
+        }
+        for event in self.migrating.unconfirmed.as_mut().map(std::mem::take).unwrap_or_default() {
+            self.step(now, event, effects);
+        }
+    }
+
     /// The lock was lost in the pause: a waiting step ends the run, and a running command is stopped.
     pub(super) fn lock_gone(&mut self, now: Moment, why: String, effects: &mut Vec<Effect>) {
         let waits = |event: &Event| matches!(event, Event::Lock(LockNews::Held));

@@ -6,6 +6,7 @@ use super::{Effect, Lifecycle, ModuleId, ModuleState, Moment, Phase, ProcessId, 
 use crate::plan::module::ModuleStart;
 use crate::plan::{ModulePlan, Plan};
 use crate::state::check::Check;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::event::Order;
 use crate::state::snapshot::Module;
 
@@ -43,10 +44,10 @@ impl Lifecycle {
         let plan = Arc::clone(&self.plan);
         let mut old = std::mem::take(&mut self.snapshot.checks);
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
-        let mut checks: Vec<Check> = own
+        let mut checks: Vec<CopyOnWrite<Check>> = own
             .map(|(id, check)| match old.iter().position(|known| known.id == Some(id)) {
                 Some(place) => old.remove(place),
-                None => Check { id: Some(id), since: now, ..Check::new(check) },
+                None => Check { id: Some(id), since: now, ..Check::new(check) }.into(),
             })
             .collect();
         checks.extend(old.into_iter().filter(|check| check.module.is_some() || check.id.is_none()));

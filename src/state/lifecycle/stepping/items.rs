@@ -52,7 +52,8 @@ impl Lifecycle {
             return self.step_failed(now, code, why.to_owned(), effects);
         };
         let (count, item) = (self.stepping.commands.len(), self.stepping.commands.get(number));
-        let which = item.filter(|_| count > 1).map(|item| format!(" in command {} of {count}, `{}`", number + 1, item.process.argv));
+        let which =
+            item.filter(|_| count > 1).map(|item| format!(" in command {} of {count}, `{}`", number + 1, item.process.command.argv));
         let why = format!("{why}{}", which.unwrap_or_default());
         if self.current_step().is_some_and(|step| step.on_failure == OnFailure::Stop) || count < 2 {
             return self.step_failed(now, code, why, effects);

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::table::{every_event, may_follow};
-use super::world::{Happening, Manners, Setting, World};
+use super::world::{Feature, Happening, Manners, Setting, World};
 use super::*;
 
 fn manners() -> impl Strategy<Value = Manners> {
@@ -13,8 +13,11 @@ fn manners() -> impl Strategy<Value = Manners> {
 
 prop_compose! {
     fn setting()(manners in manners(), flags in any::<[bool; 7]>()) -> Setting {
-        let [services_answer, migrates, has_main, has_started, restarts, drains, hangs] = flags;
-        Setting { manners, services_answer, migrates, has_main: has_main || !migrates, has_started, restarts, drains, hangs }
+        let mut features: BTreeSet<Feature> = Feature::ALL.into_iter().zip(flags).filter_map(|(one, has)| has.then_some(one)).collect();
+        if !features.contains(&Feature::Migration) {
+            features.insert(Feature::Main);
+        }
+        Setting { manners, features }
     }
 }
 
@@ -33,16 +36,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 #[test]
 fn leftovers_after_kill_prevent_the_next_step_under_a_lock_in_doubt() {
-    let setting = Setting {
-        manners: Manners::Polite,
-        services_answer: true,
-        migrates: true,
-        has_main: false,
-        has_started: false,
-        restarts: false,
-        drains: false,
-        hangs: false,
-    };
+    let setting = Setting { manners: Manners::Polite, features: [Feature::Confirmations, Feature::Migration].into() };
     let mut world = World::new(setting, false);
     world.apply(Event::Begin);
     let (probe, answer, ends) = (Happening::Probe(0, true), Happening::Answer(2), Happening::Ends(74));
@@ -71,7 +65,10 @@ proptest! {
 
     #[test]
     fn a_run_ends_with_its_process(setting in setting(), steps in vec(happening(), 0..40)) {
-        let setting = Setting { restarts: false, has_main: true, manners: Manners::Polite, services_answer: true, hangs: false, ..setting };
+        let mut features = setting.features;
+        features.retain(|feature| !matches!(feature, Feature::Restarts | Feature::HangingFiles));
+        features.extend([Feature::Main, Feature::Confirmations]);
+        let setting = Setting { manners: Manners::Polite, features };
         let mut world = World::new(setting, false);
         world.apply(Event::Begin);
         for step in steps {

@@ -8,12 +8,13 @@ fn status(run: &Run) -> Status {
     run.lifecycle.snapshot().overall(Look::fresh(run.now))
 }
 
-#[test]
-#[allow(clippy::too_many_lines, reason = "it is one table")]
-fn a_run_from_init_to_stopped() {
+/// An event, its effects, and the phase and the status after it.
+type Row = (Event, Vec<Effect>, Phase, Status);
+
+/// The wait and the migration, up to the start of the process.
+fn migrates() -> Vec<Row> {
     let seconds = Duration::from_secs;
-    let mut run = Run::of(full());
-    for (event, effects, phase, up) in [
+    vec![
         (Event::Begin, vec![Effect::Arm(Timer::Wait(0), seconds(60))], Phase::Waiting, Status::Unknown),
         (Event::Probed(0, refused()), vec![], Phase::Waiting, Status::Unknown),
         (Event::Probed(0, passed()), vec![Effect::Disarm(Timer::Wait(0)), Effect::AcquireLock], Phase::Migrating, Status::Unknown),
@@ -56,6 +57,13 @@ fn a_run_from_init_to_stopped() {
             Phase::Starting,
             Status::Unknown,
         ),
+    ]
+}
+
+/// The startup check, then changes of readiness while it runs.
+fn runs() -> Vec<Row> {
+    let seconds = Duration::from_secs;
+    vec![
         (
             Event::Spawned(ProcessId::Main, PID),
             vec![
@@ -86,6 +94,13 @@ fn a_run_from_init_to_stopped() {
         (Event::Probed(1, refused()), vec![Effect::Announce(Readiness::NotReady)], Phase::Running, Status::Down),
         (Event::Probed(1, passed()), vec![Effect::Announce(Readiness::Ready)], Phase::Running, Status::Up),
         (signal(libc::SIGHUP), vec![Effect::Signal(ProcessId::Main, libc::SIGHUP)], Phase::Running, Status::Up),
+    ]
+}
+
+/// A stop request, up to the exit.
+fn stops() -> Vec<Row> {
+    let seconds = Duration::from_secs;
+    vec![
         (
             signal(libc::SIGTERM),
             vec![
@@ -135,7 +150,13 @@ fn a_run_from_init_to_stopped() {
         ),
         (Event::NoneLeft, vec![Effect::Exit(143)], Phase::Stopped, Status::Down),
         (signal(libc::SIGTERM), vec![], Phase::Stopped, Status::Down),
-    ] {
+    ]
+}
+
+#[test]
+fn a_run_from_init_to_stopped() {
+    let mut run = Run::of(full());
+    for (event, effects, phase, up) in [migrates(), runs(), stops()].concat() {
         let shown = format!("{event:?}");
         assert_eq!(run.apply(event), effects, "{shown}");
         assert_eq!(run.phase(), phase, "{shown}");

@@ -9,15 +9,17 @@ use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 
 use super::modules::{ONE, checked, module, restarting};
+use super::world::Pending;
 use super::*;
 use crate::exit::Exit;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ConditionPlan, ModuleId, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::event::{Inquiry, Order, PreparedStep, Readiness};
 use crate::state::process::{RunState, Then};
-use crate::state::snapshot::{Level, Look, Migration};
+use crate::state::snapshot::{Child, Level, Look, Migration};
 use crate::state::start::StartStage;
 use crate::state::transition::{Machine, Transition};
 
@@ -104,19 +106,15 @@ enum Keeper {
 
 /// The run and its surroundings.
 #[derive(Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each belongs to another part")]
 struct World {
     run: Run,
     timers: BTreeSet<Timer>,
     alive: BTreeMap<ProcessId, Life>,
     groups: BTreeSet<ProcessId>,
     keeper: Keeper,
-    doubted: bool,
-    withdraws: bool,
+    pending: BTreeSet<Pending>,
     /// The step that is prepared on another thread.
     prepares: Option<Inquiry>,
-    /// Whether the permission to restart was requested.
-    asks: bool,
     survivors: bool,
     /// Whether the checks are probed.
     checks_begun: bool,
@@ -133,10 +131,8 @@ impl World {
             alive: BTreeMap::new(),
             groups: BTreeSet::new(),
             keeper: Keeper::Idle,
-            doubted: false,
-            withdraws: false,
+            pending: BTreeSet::new(),
             prepares: None,
-            asks: false,
             survivors: false,
             exit: None,
         }
@@ -160,7 +156,7 @@ impl World {
         let checks: Vec<_> = snapshot.checks.iter().map(|check| (check.name.as_str(), check.verdict)).collect();
         let modules: Vec<_> = snapshot.modules.iter().map(|module| (module.state, module.child.pid.is_some())).collect();
         let migration = std::mem::discriminant(&snapshot.migration);
-        let healing = |child: &crate::state::snapshot::Child| child.healing.as_ref().map(|healing| healing.stage);
+        let healing = |child: &CopyOnWrite<Child>| child.healing.as_ref().map(|healing| healing.stage);
         let healing: Vec<_> = snapshot.modules.iter().map(|module| &module.child).chain([&snapshot.child]).map(healing).collect();
         let _ = write!(text, "{healing:?} {}", run.leased.is_some());
         let ending = run.ending().map(|ending| (ending.code, ending.as_requested));
@@ -169,10 +165,15 @@ impl World {
         let _ = write!(text, "{:?} {:?} {:?}", run.stepping, self.prepares, snapshot.step.as_ref().map(|step| step.doing));
         let _ = write!(text, "{} {} {}", run.ever_ready, run.ever_spawned, snapshot.child.pid.is_some());
         let _ = write!(text, "{:?} {:?} {:?} {:?}", self.timers, self.alive, self.groups, self.keeper);
-        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, (self.checks_begun, self.exit));
+        let _ = write!(text, "{:?} {} {} {:?}", self.pending, self.survivors, self.checks_begun, self.exit);
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// This is no longer pending.
+    fn settle(&mut self, request: Pending) {
+        self.pending.remove(&request);
     }
 
     /// Everything that may happen now.
@@ -211,7 +212,7 @@ impl World {
         events.extend(self.groups.iter().filter(|id| !self.alive.contains_key(id)).map(|id| Event::GroupGone(*id)));
         let lost = || Event::Lock(LockNews::Lost(String::new()));
         match self.keeper {
-            _ if self.doubted => events.extend([Event::Lock(LockNews::Confirmed), lost()]),
+            _ if self.pending.contains(&Pending::LockConfirmation) => events.extend([Event::Lock(LockNews::Confirmed), lost()]),
             Keeper::Requested => events.extend([
                 Event::Lock(LockNews::Held),
                 Event::Lock(LockNews::Unavailable(Exit::LockTimeout, String::new())),
@@ -225,10 +226,10 @@ impl World {
             let news = [PreparedStep::Skipped, PreparedStep::Commands(vec![process().into()]), PreparedStep::Failed(1, String::new())];
             events.extend(news.map(|news| Event::Prepared(id, news)));
         }
-        if self.asks {
+        if self.pending.contains(&Pending::RestartPermission) {
             events.push(Event::RestartGranted);
         }
-        if self.withdraws {
+        if self.pending.contains(&Pending::Withdrawal) {
             events.push(Event::Withdrawn);
         }
         if self.survivors && self.alive.is_empty() {
@@ -241,29 +242,39 @@ impl World {
         events
     }
 
-    /// Applies one event and its immediate effects, and checks every law.
-    fn apply(&mut self, event: Event, seen: &mut BTreeSet<Transition>) {
-        let shown = format!("{event:?}");
-        match &event {
+    /// The surroundings after this event.
+    fn happens(&mut self, event: &Event) {
+        match event {
             Event::Forked(id) => drop(self.alive.insert(*id, Life::Forked)),
             Event::Spawned(id, _) => drop(self.alive.insert(*id, Life::Executes)),
             Event::Exited(id, _) | Event::SpawnFailed(id, ..) => drop(self.alive.remove(id)),
             Event::GroupGone(id) => drop(self.groups.remove(id)),
             Event::Elapsed(timer) => {
                 self.timers.remove(timer);
-                self.doubted &= *timer != Timer::Confirm;
+                if *timer == Timer::Confirm {
+                    self.settle(Pending::LockConfirmation);
+                }
             }
             Event::Lock(LockNews::Held) => self.keeper = Keeper::Held,
-            Event::Lock(LockNews::Confirmed) => self.doubted = false,
-            Event::Lock(LockNews::Lost(_)) => (self.keeper, self.doubted) = (Keeper::Idle, false),
+            Event::Lock(LockNews::Confirmed) => self.settle(Pending::LockConfirmation),
+            Event::Lock(LockNews::Lost(_)) => {
+                self.keeper = Keeper::Idle;
+                self.settle(Pending::LockConfirmation);
+            }
             Event::Lock(LockNews::Unavailable(..) | LockNews::Released) => self.keeper = Keeper::Idle,
-            Event::Withdrawn => self.withdraws = false,
+            Event::Withdrawn => self.settle(Pending::Withdrawal),
             Event::NoneLeft => self.survivors = false,
-            Event::RestartGranted => self.asks = false,
+            Event::RestartGranted => self.settle(Pending::RestartPermission),
             Event::Prepared(..) => self.prepares = None,
             Event::Signalled(_) => self.run.now = self.run.now.after(Duration::from_secs(1)),
             _ => {}
         }
+    }
+
+    /// Applies one event and its immediate effects, and checks every law.
+    fn apply(&mut self, event: Event, seen: &mut BTreeSet<Transition>) {
+        let shown = format!("{event:?}");
+        self.happens(&event);
         let before = (self.run.lifecycle.ending().cloned(), self.run.lifecycle.shutdown, self.run.lifecycle.announced);
         // A module that does not come up is stopped whatever else happens.
         let takes_too_long = matches!(event, Event::Elapsed(Timer::Process(_, ProcessTimer::Limit)));
@@ -301,8 +312,11 @@ impl World {
                     self.prepares = Some(id);
                 }
                 Effect::CancelPreparation => self.prepares = None,
-                Effect::ConfirmLock => self.doubted = true,
-                Effect::ReleaseLock => (self.keeper, self.doubted) = (Keeper::Releasing, false),
+                Effect::ConfirmLock => drop(self.pending.insert(Pending::LockConfirmation)),
+                Effect::ReleaseLock => {
+                    self.keeper = Keeper::Releasing;
+                    self.pending.remove(&Pending::LockConfirmation);
+                }
                 Effect::Spawn(id) => {
                     assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: {id:?} is started in the shutdown");
                     assert!(!self.alive.contains_key(&id), "{shown}: {id:?} is started twice");
@@ -328,12 +342,15 @@ impl World {
                         self.alive.values_mut().for_each(|life| *life = Life::Dying);
                     }
                 }
-                Effect::RestartLease(length) => self.asks = length.is_some(),
+                Effect::RestartLease(Some(_)) => drop(self.pending.insert(Pending::RestartPermission)),
+                Effect::RestartLease(None) => drop(self.pending.remove(&Pending::RestartPermission)),
                 Effect::AwaitGroup(id) => drop(self.groups.insert(id)),
                 Effect::Announce(readiness) => {
                     assert_ne!(announced, Readiness::Stopped, "{shown}: a heartbeat after the stop began");
                     assert!(readiness != Readiness::Ready || (ready && run.shutdown.is_none()), "{shown}: ready in the shutdown");
-                    self.withdraws |= readiness == Readiness::Stopped;
+                    if readiness == Readiness::Stopped {
+                        self.pending.insert(Pending::Withdrawal);
+                    }
                 }
                 Effect::Exit(code) => {
                     assert!(self.alive.is_empty(), "{shown}: {:?} are left behind", self.alive);

@@ -1,6 +1,6 @@
 //! A world around the reducer: processes, a lock and timers that perform the effects, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::table::may_follow;
 use super::*;
@@ -20,37 +20,52 @@ pub(super) enum Manners {
     Stuck,
 }
 
+/// What a run of the property test may have or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Feature {
+    /// Redis and the database confirm requests.
+    Confirmations,
+    Migration,
+    Main,
+    StartupCheck,
+    Restarts,
+    Drain,
+    /// The file system of programs does not respond, or late.
+    HangingFiles,
+}
+
+impl Feature {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Confirmations, Self::Migration, Self::Main, Self::StartupCheck, Self::Restarts, Self::Drain, Self::HangingFiles];
+}
+
 /// What a run of the property test has.
-#[derive(Clone, Copy, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
+#[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub(super) manners: Manners,
-    /// Whether Redis and the database confirm requests.
-    pub(super) services_answer: bool,
-    pub(super) migrates: bool,
-    pub(super) has_main: bool,
-    pub(super) has_started: bool,
-    pub(super) restarts: bool,
-    pub(super) drains: bool,
-    /// Whether the file system of programs does not respond, or late.
-    pub(super) hangs: bool,
+    pub(super) features: BTreeSet<Feature>,
 }
 
 impl Setting {
-    fn plan(self) -> Plan {
+    fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    fn plan(&self) -> Plan {
         let full = full();
         let restart = RestartPlan {
-            policy: if self.restarts { RestartPolicy::Always } else { RestartPolicy::Never },
+            policy: if self.has(Feature::Restarts) { RestartPolicy::Always } else { RestartPolicy::Never },
             limit: 2,
             ..RestartPlan::default()
         };
         let main = full.main.clone().map(|main| ProcessPlan {
-            started: main.started.clone().filter(|_| self.has_started),
-            drain_delay: if self.drains { main.drain_delay } else { Duration::ZERO },
+            started: main.started.clone().filter(|_| self.has(Feature::StartupCheck)),
+            drain_delay: if self.has(Feature::Drain) { main.drain_delay } else { Duration::ZERO },
             restart,
             ..main
         });
-        Plan { migration: full.migration.clone().filter(|_| self.migrates), main: main.filter(|_| self.has_main), ..full }
+        let migration = full.migration.clone().filter(|_| self.has(Feature::Migration));
+        Plan { migration, main: main.filter(|_| self.has(Feature::Main)), ..full }
     }
 }
 
@@ -73,24 +88,29 @@ pub(super) enum Happening {
     Away(u64),
 }
 
+/// What the run has requested and not got yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pending {
+    /// The end of the migration's group.
+    GroupEnd,
+    /// Whether the lock is still held: until then it is in doubt.
+    LockConfirmation,
+    Lock,
+    LockRelease,
+    RestartPermission,
+    Withdrawal,
+}
+
 /// The run and everything around it.
-#[allow(clippy::struct_excessive_bools, reason = "each belongs to another part")]
 pub(super) struct World {
     run: Run,
     setting: Setting,
     timers: HashMap<Timer, Moment>,
-    main: bool,
-    migration: bool,
-    survivors: bool,
+    alive: BTreeSet<ProcessId>,
+    /// The processes that have left others behind: the main process its survivors, the migration its group.
+    leftovers: BTreeSet<ProcessId>,
     dying: Vec<ProcessId>,
-    asked_lock: bool,
-    releasing: bool,
-    /// Whether the lock is to be confirmed.
-    doubted: bool,
-    /// Whether a process is left of the migration's group, and whether its end is awaited.
-    group: bool,
-    group_awaited: bool,
-    withdrawing: bool,
+    pending: BTreeSet<Pending>,
     spawns_fail: bool,
     /// Processes that do not execute their program yet.
     hanging: Option<ProcessId>,
@@ -103,16 +123,10 @@ impl World {
             run: Run::of(setting.plan()),
             setting,
             timers: HashMap::new(),
-            main: false,
-            migration: false,
-            survivors: false,
+            alive: BTreeSet::new(),
+            leftovers: BTreeSet::new(),
             dying: Vec::new(),
-            asked_lock: false,
-            releasing: false,
-            doubted: false,
-            group: false,
-            group_awaited: false,
-            withdrawing: false,
+            pending: BTreeSet::new(),
             spawns_fail,
             hanging: None,
             exit: None,
@@ -128,7 +142,7 @@ impl World {
             return;
         }
         let phase = self.run.phase();
-        let again = self.setting.restarts && before == Phase::Running && phase == Phase::Starting;
+        let again = self.setting.has(Feature::Restarts) && before == Phase::Running && phase == Phase::Starting;
         assert!(may_follow(before, phase) || again, "{shown}: {before:?} to {phase:?}");
         self.laws(&shown);
         let mut spawned = None;
@@ -140,14 +154,14 @@ impl World {
             assert!(self.exit.is_none() || index + 1 == effects.len(), "{shown}: {effects:?}");
         }
         match spawned {
-            Some(id) if self.spawns_fail && !self.setting.hangs => {
+            Some(id) if self.spawns_fail && !self.setting.has(Feature::HangingFiles) => {
                 self.apply(Event::SpawnFailed(id, Exit::NotFound.code(), "not found".to_owned()));
             }
             Some(id) => {
-                *self.alive(id) = true;
+                self.alive.insert(id);
                 self.hanging = Some(id);
                 self.apply(Event::Forked(id));
-                if !self.setting.hangs {
+                if !self.setting.has(Feature::HangingFiles) {
                     self.executes(id);
                 }
             }
@@ -160,18 +174,10 @@ impl World {
         self.hanging = None;
         if self.spawns_fail {
             self.dying.retain(|other| *other != id);
-            *self.alive(id) = false;
+            self.alive.remove(&id);
             self.apply(Event::SpawnFailed(id, Exit::NotFound.code(), "not found".to_owned()));
         } else {
             self.apply(Event::Spawned(id, PID));
-        }
-    }
-
-    fn alive(&mut self, id: ProcessId) -> &mut bool {
-        match id {
-            ProcessId::Main => &mut self.main,
-            ProcessId::Migration => &mut self.migration,
-            ProcessId::Module(_) | ProcessId::Step(_) => panic!("no plan here has modules or steps"),
         }
     }
 
@@ -198,15 +204,15 @@ impl World {
             Effect::Disarm(timer) => {
                 self.timers.remove(&timer);
             }
-            Effect::AcquireLock => self.asked_lock = true,
-            Effect::ConfirmLock => self.doubted = true,
+            Effect::AcquireLock => drop(self.pending.insert(Pending::Lock)),
+            Effect::ConfirmLock => drop(self.pending.insert(Pending::LockConfirmation)),
             Effect::ReleaseLock => {
                 let ends = self.run.lifecycle.ending().is_some();
-                assert!(!self.doubted || ends, "{shown} is through with a lock that is in doubt");
-                self.doubted = false;
-                let works = self.migration || self.group;
+                let in_doubt = self.pending.remove(&Pending::LockConfirmation);
+                assert!(!in_doubt || ends, "{shown} is through with a lock that is in doubt");
+                let works = [&self.alive, &self.leftovers].iter().any(|these| these.contains(&ProcessId::Migration));
                 assert!(!works || self.setting.manners == Manners::Stuck, "{shown} releases the lock under a migration");
-                self.releasing = true;
+                self.pending.insert(Pending::LockRelease);
             }
             Effect::Spawn(id) => {
                 let waits = |step: &str| {
@@ -214,38 +220,41 @@ impl World {
                 };
                 assert!(waits("wait:"), "{shown} spawns {id:?} before the waits are through");
                 assert!(id == ProcessId::Migration || waits("migrate"), "{shown} spawns {id:?} before the migration is through");
-                assert!(!self.doubted, "{shown} spawns {id:?} under a lock that is in doubt");
-                assert!(!*self.alive(id), "{shown} spawns {id:?} a second time");
+                assert!(!self.pending.contains(&Pending::LockConfirmation), "{shown} spawns {id:?} under a lock that is in doubt");
+                assert!(matches!(id, ProcessId::Main | ProcessId::Migration), "{shown} spawns {id:?}, which no plan here has");
+                assert!(!self.alive.contains(&id), "{shown} spawns {id:?} a second time");
                 return Some(id);
             }
             Effect::Signal(id, number) => {
-                assert!(*self.alive(id), "{shown} signals {id:?} which does not run");
+                assert!(self.alive.contains(&id), "{shown} signals {id:?} which does not run");
                 self.hit(id, number);
             }
-            Effect::AwaitGroup(_) => self.group_awaited = true,
+            Effect::AwaitGroup(_) => drop(self.pending.insert(Pending::GroupEnd)),
             Effect::TakeLock | Effect::Prepare(_) | Effect::CancelPreparation => panic!("{shown} does a step that no plan here has"),
             Effect::QuerySchema(_) | Effect::QueryDatabase => panic!("{shown} asks a question that no plan here has"),
             Effect::SignalGroup(id, number) => {
                 if id == ProcessId::Migration && self.dies_of(number) {
-                    self.group = false;
+                    self.leftovers.remove(&id);
                 }
-                if *self.alive(id) {
+                if self.alive.contains(&id) {
                     self.hit(id, number);
                 }
             }
             Effect::SignalSurvivors(number) | Effect::SignalLatecomers(number) => {
                 if self.dies_of(number) {
-                    self.survivors = false;
+                    self.leftovers.remove(&ProcessId::Main);
                 }
             }
             Effect::Announce(readiness) => {
                 let ready = snapshot.verdict(Level::Ready, Look::fresh(self.run.now));
                 assert_eq!(readiness == Readiness::Ready, ready, "{shown} announces {readiness:?}");
-                self.withdrawing |= readiness == Readiness::Stopped;
+                if readiness == Readiness::Stopped {
+                    self.pending.insert(Pending::Withdrawal);
+                }
             }
             Effect::Exit(code) => {
-                let left = self.main || self.migration || self.survivors;
-                assert!(!left || self.setting.manners == Manners::Stuck, "{shown} leaves a process behind");
+                let none_left = self.alive.is_empty() && !self.leftovers.contains(&ProcessId::Main);
+                assert!(none_left || self.setting.manners == Manners::Stuck, "{shown} leaves a process behind");
                 let ending = self.run.lifecycle.ending().map(|ending| ending.code);
                 assert_eq!(ending, Some(code), "{shown}");
                 self.exit = Some(code);
@@ -279,7 +288,7 @@ impl World {
 
     fn dies(&mut self, id: ProcessId, ended: Ended) {
         self.dying.retain(|other| *other != id);
-        *self.alive(id) = false;
+        self.alive.remove(&id);
         if self.hanging.take_if(|hanging| *hanging == id).is_some() {
             // One that was killed before it executed its program is reported like any other.
             self.apply(Event::Spawned(id, PID));
@@ -291,7 +300,7 @@ impl World {
     pub(super) fn step(&mut self, step: Happening) {
         match step {
             Happening::Probe(id, passes) => self.apply(Event::Probed(id, if passes { passed() } else { refused() })),
-            Happening::Startup(passes) if self.main => {
+            Happening::Startup(passes) if self.alive.contains(&ProcessId::Main) => {
                 self.apply(Event::StartupProbed(ProcessId::Main, if passes { passed() } else { refused() }))
             }
             Happening::Signal(number) => self.apply(signal(number)),
@@ -310,16 +319,18 @@ impl World {
             Happening::Answer(which) => {
                 self.answer(which);
             }
-            Happening::Ends(code) if self.main && self.hanging.is_none() && self.setting.manners != Manners::Stuck => {
-                self.survivors = code % 2 == 1;
-                self.dies(ProcessId::Main, Ended::Code(code));
-            }
-            Happening::Ends(code) if self.migration && self.hanging.is_none() && self.setting.manners != Manners::Stuck => {
-                self.group = code % 3 == 1;
-                self.dies(ProcessId::Migration, Ended::Code(code % 2));
-            }
+            Happening::Ends(code) if self.hanging.is_none() && self.setting.manners != Manners::Stuck => self.ends(code),
             Happening::Startup(_) | Happening::Ends(_) => {}
         }
+    }
+
+    /// The process, or else the migration, ends by itself.
+    fn ends(&mut self, code: u8) {
+        let Some(id) = [ProcessId::Main, ProcessId::Migration].into_iter().find(|id| self.alive.contains(id)) else { return };
+        let (leaves_others, code) = if id == ProcessId::Main { (code % 2 == 1, code) } else { (code % 3 == 1, code % 2) };
+        self.leftovers.remove(&id);
+        self.leftovers.extend(leaves_others.then_some(id));
+        self.dies(id, Ended::Code(code));
     }
 
     /// Lets the next timer expire; whether there was one.
@@ -330,7 +341,9 @@ impl World {
             return false;
         };
         self.timers.remove(&timer);
-        self.doubted &= timer != Timer::Confirm;
+        if timer == Timer::Confirm {
+            self.pending.remove(&Pending::LockConfirmation);
+        }
         self.run.now = self.run.now.after(at.since(self.run.now));
         self.apply(Event::Elapsed(timer));
         true
@@ -342,37 +355,40 @@ impl World {
             self.executes(id);
         } else if let Some(id) = self.dying.first().copied() {
             self.dies(id, Ended::Signal(15));
-        } else if self.group_awaited && !self.group {
-            self.group_awaited = false;
-            self.apply(Event::GroupGone(ProcessId::Migration));
-        } else if self.doubted && self.setting.services_answer {
-            self.doubted = false;
-            let lost = LockNews::Lost("it went".to_owned());
-            self.apply(Event::Lock(if which % 4 == 3 { lost } else { LockNews::Confirmed }));
-        } else if self.asked_lock && self.setting.services_answer {
-            match which % 4 {
-                0 => self.apply(Event::Lock(LockNews::Queued("two".into()))),
-                1 => {
-                    self.asked_lock = false;
-                    self.apply(Event::Lock(LockNews::Unavailable(Exit::LockTimeout, "two holds it".to_owned())));
-                }
-                _ => {
-                    self.asked_lock = false;
-                    self.apply(Event::Lock(LockNews::Held));
-                }
+        } else {
+            return self.answer_request(which);
+        }
+        true
+    }
+
+    /// Answers one request of the run; whether one could be answered.
+    fn answer_request(&mut self, which: u8) -> bool {
+        let has_group = self.leftovers.contains(&ProcessId::Migration);
+        let confirms = self.setting.has(Feature::Confirmations);
+        let can_be_answered = |request: &&Pending| if **request == Pending::GroupEnd { !has_group } else { confirms };
+        let Some(request) = self.pending.iter().find(can_be_answered).copied() else {
+            if self.leftovers.contains(&ProcessId::Main) || self.alive.contains(&ProcessId::Main) {
+                return false;
             }
-        } else if self.releasing && self.setting.services_answer {
-            self.releasing = false;
-            self.apply(Event::Lock(LockNews::Released));
-        } else if self.withdrawing && self.setting.services_answer {
-            self.withdrawing = false;
-            self.apply(Event::Withdrawn);
-        } else if !self.main && !self.survivors {
             self.apply(Event::NoneLeft);
             return false;
-        } else {
-            return false;
+        };
+        let choice = which % 4;
+        // One that is queued still waits for the lock.
+        if (request, choice) != (Pending::Lock, 0) {
+            self.pending.remove(&request);
         }
+        self.apply(match (request, choice) {
+            (Pending::GroupEnd, _) => Event::GroupGone(ProcessId::Migration),
+            (Pending::LockConfirmation, 3) => Event::Lock(LockNews::Lost("it went".to_owned())),
+            (Pending::LockConfirmation, _) => Event::Lock(LockNews::Confirmed),
+            (Pending::Lock, 0) => Event::Lock(LockNews::Queued("two".into())),
+            (Pending::Lock, 1) => Event::Lock(LockNews::Unavailable(Exit::LockTimeout, "two holds it".to_owned())),
+            (Pending::Lock, _) => Event::Lock(LockNews::Held),
+            (Pending::LockRelease, _) => Event::Lock(LockNews::Released),
+            (Pending::RestartPermission, _) => Event::RestartGranted,
+            (Pending::Withdrawal, _) => Event::Withdrawn,
+        });
         true
     }
 

@@ -82,6 +82,8 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
         section.problem("generate", format!("is not one of `hex:N`, `base64:N` and `alnum:N` with N from 1 to {LONGEST}"));
         return None;
     };
+    // Items and instances have the same value, unless each keeps its own.
+    let known = keep.map_or_else(|| section.path().to_owned(), |file| format!("{} {file}", section.path()));
     let keep = keep.map(|path| environment.place(path));
     if let Some(path) = &keep {
         match kept(path) {
@@ -106,7 +108,7 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
             }
         }
     }
-    match environment.made(section.path(), |_| form.make()) {
+    match environment.made(&known, |_| form.make()) {
         Some(Ok(value)) => {
             if let Some(path) = keep {
                 environment.keep(path, &value);
