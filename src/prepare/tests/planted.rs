@@ -151,3 +151,24 @@ fn a_mounted_file_keeps_the_owner_that_the_operator_gave_it() {
     assert_eq!(access(&source), (STRANGER, STRANGER, 0o640));
     holds(&source, "planted secret");
 }
+
+#[test]
+fn the_file_that_was_read_is_the_one_that_is_changed() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new();
+    home.of_stranger("theirs");
+    let (path, other) = (home.with("theirs/conf", "right"), home.with("theirs/other", "root's"));
+    give(&path, (STRANGER, STRANGER), 0o644);
+    give(&other, (0, 0), 0o600);
+    let place = PinnedPath::make(&path, Last::Followed).unwrap();
+    let there = existing::Existing::of(&place).unwrap().unwrap();
+    let file = FilePlan { mode: FileMode::parse("0666"), ..plan(path.clone(), content("right")) };
+    let wanted = Attributes::of(&file).for_text(&place, Some(&there), 0o666, false);
+    // The owner of the directory is faster.
+    fs::rename(&other, &path).unwrap();
+    write::put(&place, Some(&there), Some(b"right"), b"right", wanted).unwrap();
+    assert_eq!(access(&path), (0, 0, 0o600));
+    holds(&path, "root's");
+}
