@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod argument;
 pub mod arguments;
 pub mod check;
+pub mod children;
 pub mod condition;
 pub mod configuration;
 pub mod dify;

@@ -5,7 +5,7 @@
 //!
 //! | floor | modules | knows |
 //! |---|---|---|
-//! | 0 words | `secret` `outcome` `exit` `clock` `hooked_stream` `sys` `log` `visible` | nothing of ours |
+//! | 0 words | `secret` `outcome` `exit` `clock` `hooked_stream` `sys` `log` `visible` `pinned` | nothing of ours |
 //! | 1 | `config` `names` | what an operator may write, and its origin; the addresses of a host |
 //! | 2 | `plan` | the validated plan of one run |
 //! | 3 | `state` | the state of a run, and the only code that changes it: no I/O, no clock |
@@ -40,6 +40,7 @@ pub mod mailbox;
 pub mod migration;
 pub mod names;
 pub mod outcome;
+pub mod pinned;
 pub mod plan;
 pub mod prepare;
 pub mod probe;

@@ -268,6 +268,11 @@ impl Plan {
         self.modules.iter().any(|module| module.checks.contains(&id))
     }
 
+    /// Whether something is done before the waits, which the dependencies may need; only then are they probed.
+    pub fn prepares(&self) -> bool {
+        self.first().next().is_some() || self.steps.iter().any(|step| matches!(step.at, StepAt::Files | StepAt::First))
+    }
+
     /// The checks that the start waits for, with their index.
     pub fn awaited(&self) -> impl Iterator<Item = (usize, &CheckPlan)> {
         self.checks.iter().enumerate().filter(|(id, check)| !check.wait.is_zero() && !self.retired.checks.contains(id))

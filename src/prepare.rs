@@ -1,14 +1,11 @@
 //! The files of a start: applies a `FilePlan` outside of the loop, without following planted links.
-//!
-//! The rule for symbolic links, in any part of a path: as root, a link is followed if it belongs to root and is in a directory of root that
-//! no other user can change (a sticky one, or one on a read-only file system, counts). Any other link is followed only to files of the user
-//! who created it, so that no user can reach the files of another. If portcullis does not run as root, a link is followed unless a third
-//! user may have created it in a directory that all users can write to. Inside trees no link is followed.
+//! The rules for links are those of `pinned`.
 
 mod attributes;
 mod copy;
 mod executables;
-mod place;
+mod existing;
+mod overlap;
 mod privileges;
 mod remove;
 mod text;
@@ -21,10 +18,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::symlinkat;
 
+use crate::pinned::{self, Last, PinnedPath, Refusal, RefusalReason};
 use crate::plan::Plan;
 use crate::plan::file::{FileAction, FilePlan};
 use crate::process::spawn::InheritedEnvironment;
@@ -33,7 +30,6 @@ use crate::{sys, visible};
 use attributes::Attributes;
 pub use executables::Missing;
 use executables::missing;
-use place::{Last, PinnedPath};
 pub use privileges::obstacles;
 use watch::Watch;
 
@@ -89,6 +85,15 @@ impl Fault {
     /// `what` failed on `path` with this kernel error.
     fn kernel(what: &str, path: &Path, error: Errno) -> Self {
         Self::of(what, path, reason(error))
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(Refusal { what, path, why }: Refusal) -> Self {
+        match why {
+            RefusalReason::Kernel(error) => Self::kernel(&what, &path, error),
+            RefusalReason::Rule(why) => Self::of(&what, &path, why),
+        }
     }
 }
 
@@ -150,7 +155,7 @@ pub fn perform(file: &FilePlan, cancel: &AtomicBool, progress: &dyn Fn(String)) 
         }
         FileAction::Remove => {
             let Some(place) = PinnedPath::find(&file.path, Last::Itself)? else { return done(false, "") };
-            done(remove::below(place.dir(), place.name(), place.shown(), &watch)?, &format!("is removed{}", watch.count()))
+            done(remove::below(place.dir(), place.name(), place.shown(), (&watch, None))?, &format!("is removed{}", watch.count()))
         }
         FileAction::Change(replace) => {
             let place = PinnedPath::existing(&file.path, Last::Followed)?;
@@ -170,7 +175,7 @@ fn set(place: &PinnedPath, file: &FilePlan, attributes: &Attributes, watch: &Wat
 fn directory(place: &PinnedPath) -> Result<bool, Fault> {
     let fail = |error| Fault::kernel("create the directory", place.shown(), error);
     match place.stat()? {
-        Some(found) if place::is_directory(&found) => Ok(false),
+        Some(found) if pinned::is_directory(&found) => Ok(false),
         Some(_) => Err(fail(Errno::ENOTDIR)),
         None => mkdirat(place.dir(), place.name(), Mode::from_bits_truncate(0o777)).map(|()| true).map_err(fail),
     }
@@ -180,10 +185,10 @@ fn directory(place: &PinnedPath) -> Result<bool, Fault> {
 fn link(place: &PinnedPath, target: &Path) -> Result<bool, Fault> {
     let fail = |error| Fault::kernel("create the link", place.shown(), error);
     match place.stat()? {
-        Some(found) if place::is_directory(&found) => {
+        Some(found) if pinned::is_directory(&found) => {
             return Err(Fault::of("create the link", place.shown(), "there is a directory; remove it first, with `remove = true`"));
         }
-        Some(found) if place::is_link(&found) && nix::fcntl::readlinkat(place.dir(), place.name()).is_ok_and(|now| now == *target) => {
+        Some(found) if pinned::is_link(&found) && nix::fcntl::readlinkat(place.dir(), place.name()).is_ok_and(|now| now == *target) => {
             return Ok(false);
         }
         None => return symlinkat(target, place.dir(), place.name()).map(|()| true).map_err(fail),
@@ -195,15 +200,6 @@ fn link(place: &PinnedPath, target: &Path) -> Result<bool, Fault> {
         let _ = nix::unistd::unlinkat(place.dir(), name.as_str(), nix::unistd::UnlinkatFlags::NoRemoveDir);
         fail(error)
     })
-}
-
-/// `fstatat(2)` of a name, without following links; none if it does not exist.
-fn stat(dir: impl std::os::fd::AsFd, name: &std::ffi::OsStr, shown: &Path) -> Result<Option<nix::sys::stat::FileStat>, Fault> {
-    match nix::sys::stat::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(found) => Ok(Some(found)),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(error) => Err(Fault::kernel("look at", shown, error)),
-    }
 }
 
 #[cfg(test)]

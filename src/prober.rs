@@ -34,7 +34,7 @@ pub use processes::ProcessWatch;
 pub struct Orders {
     /// Whether the checks that were not waited for run, too.
     pub all: bool,
-    /// Whether even the awaited checks do not run yet, because the modules that they may need are still starting.
+    /// Whether even the awaited checks do not run yet, because the start still prepares what they may need: files, steps, modules.
     pub held: bool,
     /// Grows when the awaited checks have to be probed at once, before a restart of the process.
     pub again: u64,

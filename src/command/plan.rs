@@ -58,7 +58,9 @@ fn steps(plan: &Plan) -> Vec<String> {
         Some(health) => steps.push(format!("serve health on {}", endpoint(health))),
         None => {}
     }
-    let at = |steps: &mut Vec<String>, times: &[StepAt]| steps.extend(plan.steps.iter().filter(|step| times.contains(&step.at)).map(once));
+    let at = |steps: &mut Vec<String>, times: &[StepAt]| {
+        steps.extend(plan.steps.iter().filter(|step| times.contains(&step.at)).map(|step| once(plan, step)))
+    };
     at(&mut steps, &[StepAt::Files, StepAt::First]);
     let checks = || plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)).map(|(_, check)| check);
     steps.extend(plan.first().map(|module| of_module(plan, module)));
@@ -71,8 +73,9 @@ fn steps(plan: &Plan) -> Vec<String> {
     if let Some(migration) = &plan.migration {
         let verb = if migration.waits { "wait for the migration of another mode" } else { "migrate" };
         steps.push(format!(
-            "{verb}: {}; {}; {}",
+            "{verb}: {}{}; {}; {}",
             migration.process.command.argv,
+            if_it_holds(&migration.condition),
             environment(&migration.process.command),
             migration_limits(migration)
         ));
@@ -104,19 +107,31 @@ fn steps(plan: &Plan) -> Vec<String> {
     steps
 }
 
+/// A condition that is decided later, in words.
+fn if_it_holds(condition: &ConditionPlan) -> String {
+    if condition.is_constant() { String::new() } else { format!("; only if {condition}") }
+}
+
+/// The command that finds out whether there is anything to do, in words.
+fn if_not_done(check: Option<&ProcessPlan>) -> String {
+    check.map_or(String::new(), |check| format!("; unless `{}` ends with 0", check.command.argv))
+}
+
 /// A step in words.
-fn once(step: &StepPlan) -> String {
-    let if_it_holds = |condition: &ConditionPlan| if condition.is_constant() { String::new() } else { format!("; only if {condition}") };
-    let command = |item: &ItemPlan| format!("{}{}", item.process.command.argv, if_it_holds(&item.condition));
+fn once(plan: &Plan, step: &StepPlan) -> String {
+    let command =
+        |item: &ItemPlan| format!("{}{}{}", item.process.command.argv, if_it_holds(&item.condition), if_not_done(item.check.as_deref()));
     let commands = |items: &[ItemPlan]| items.iter().map(command).collect::<Vec<_>>().join(", then ");
     let what = match &step.action {
         StepAction::File(file) => format!("file {file}"),
         StepAction::Commands(several) => format!("{}: {}", step.name, commands(several)),
         StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
     };
-    let condition = if_it_holds(&step.condition);
+    let (condition, check) = (if_it_holds(&step.condition), if_not_done(step.check.as_deref()));
+    let lock = || plan.step_lock.as_ref().map(|hold| &hold.lock).or(plan.migration.as_ref().map(|migration| &migration.lock));
+    let lock = lock().filter(|_| step.locked).and_then(lock_place).map(|place| format!("; under {place}")).unwrap_or_default();
     let goes_on = if step.on_failure == OnFailure::Continue { "; if it fails, the start continues" } else { "" };
-    format!("{what}{condition}{goes_on}")
+    format!("{what}{condition}{check}{lock}{goes_on}")
 }
 
 /// The user and environment of a process, and when it counts as started.
@@ -320,6 +335,27 @@ mod tests {
         let (again, _) = explain(&request, &environment).unwrap();
         assert_eq!(again.steps, plan.steps, "{text}");
         std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn what_decides_later_whether_something_runs_is_shown() {
+        let file = std::env::temp_dir().join(format!("portcullis-plan-conditions-{}.toml", std::process::id()));
+        let toml = "[modes.api]\ncommand = ['serve']\n[migrations]\ncommand = ['migrate']\nlock = 'file:///run/lock'\nwhen = { file = '/x', exists = false }\n\
+                    [[steps]]\ncommand = ['seed']\nat = 'migrated'\nlock = 'file:///run/lock'\ncheck = ['is-seeded', 'all']\n\
+                    [[steps]]\ncommand = ['work', '${@each}']\neach = ['a', 'b']\ncheck = ['done', '${@each}']\n";
+        std::fs::write(&file, toml).unwrap();
+        let request = RunOptions { file: Some(file.clone()), ..RunOptions::default() };
+        let found = explain(&request, &Environment::new([("HOME", "/")]));
+        std::fs::remove_file(&file).unwrap();
+        let (plan, effective) = found.unwrap();
+        let text = render(&plan, &effective);
+        for words in [
+            ". migrate: migrate; only if the file /x does not exist; environment: unchanged; ",
+            ". seed: seed; unless `is-seeded all` ends with 0; under the file /run/lock\n",
+            ". work: work a; unless `done a` ends with 0, then work b; unless `done b` ends with 0\n",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
     }
 
     #[test]

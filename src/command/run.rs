@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::config::interpolate::looks_secret;
+use crate::config::children;
 use crate::config::source::{CommandRunner, Environment};
 use crate::control::Sources;
 use crate::exit::{Exit, signal_code, signal_name};
@@ -203,16 +203,8 @@ fn inherited_environment(environment: &Environment, descriptors: Vec<i32>) -> In
     if directory.is_some() {
         let _ = std::env::set_current_dir("/");
     }
-    let mut environment = environment.variables().clone();
-    environment.retain(|name, value| !is_own_secret(&name.to_string_lossy(), &value.to_string_lossy()));
+    let environment = children::variables(environment);
     InheritedEnvironment { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
-}
-
-/// Whether a variable is a secret of portcullis that the process does not need: its token, a password of a check. A path to a file is not a
-/// secret.
-fn is_own_secret(name: &str, value: &str) -> bool {
-    let holds_keys = value.trim_start().starts_with(['{', '[']);
-    name.starts_with("PORTCULLIS_") && !name.ends_with("_FILE") && (looks_secret(name, value) || (holds_keys && looks_secret(value, "")))
 }
 
 /// The inherited descriptors above standard error, which are passed on.
@@ -227,26 +219,4 @@ fn last_line(code: u8, sentence: &str) -> u8 {
     log::live(Vec::new());
     error!(target: log::LAST_LINE, "{sentence}; exit code {code}");
     code
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_of_our_own_are_not_handed_on_and_everything_else_is() {
-        for (name, value, own) in [
-            ("PORTCULLIS_HEALTH__TOKEN", "x", true),
-            ("PORTCULLIS_HEALTH_TOKEN", "x", true),
-            ("PORTCULLIS_CHECKS__DB__PASSWORD", "x", true),
-            ("PORTCULLIS_CHECKS__DB__URL", "postgres://u:p@db/x", true),
-            ("PORTCULLIS_CHECKS", "{\"db\": {\"host\": \"db\", \"password\": \"x\"}}", true),
-            ("PORTCULLIS_CHECKS__DB__URL", "tcp://db:1", false),
-            ("PORTCULLIS_HEALTH__TOKEN_FILE", "/run/secrets/token", false),
-            ("PORTCULLIS_MODE", "api", false),
-            ("DB_PASSWORD", "x", false),
-        ] {
-            assert_eq!(is_own_secret(name, value), own, "{name}");
-        }
-    }
 }

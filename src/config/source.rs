@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid, gethostname};
 
+use crate::pinned::{Last, PinnedPath, Refusal};
 pub use making::CommandRunner;
 
 /// The default paths of the configuration file.
@@ -44,6 +45,8 @@ pub struct Environment {
     /// The signal that ended the start during a condition's command, 0 before; shared by all copies.
     stopped: Arc<AtomicI32>,
     command_runner: Option<Arc<dyn CommandRunner>>,
+    /// Whether nothing is generated or run, because the start did that.
+    recalling: bool,
     /// The arguments after the options of portcullis that no rule or option has used yet.
     arguments: Vec<String>,
     /// The results of `[conditions]`, by name; shared by all copies, because each is evaluated once.
@@ -94,7 +97,7 @@ impl Environment {
         self.variables.get(OsStr::new(name))?.to_str()
     }
 
-    /// Every variable byte for byte, for the children.
+    /// Every variable byte for byte; children get those of [`children`](crate::config::children).
     pub fn variables(&self) -> &BTreeMap<OsString, OsString> {
         &self.variables
     }
@@ -217,11 +220,14 @@ pub fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is not a regular file")) }
 }
 
-/// The text of a file of 1 MiB at most, without the newline at its end.
+/// The text of a file of 1 MiB at most, without the newline at its end. Another user of the container cannot make us read a file of root:
+/// it is opened by the rules of `pinned`.
 pub fn read_secret(path: &Path) -> Result<String, String> {
     use std::io::Read;
     let mut text = String::new();
-    let file = open_file(path).map_err(|error| error.to_string())?;
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+    let open = || -> Result<_, Refusal> { PinnedPath::existing(&path, Last::Followed)?.open() };
+    let (file, _) = open().map_err(|refusal| refusal.to_string())?;
     file.take(LARGEST_SECRET_FILE + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > LARGEST_SECRET_FILE {
         return Err("it is larger than 1 MiB".to_owned());

@@ -1,7 +1,7 @@
 //! Changes owner and mode of one entry if they differ, on exactly the examined file.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -11,8 +11,12 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat};
 use nix::unistd::{Gid, Uid, fchown, fchownat, geteuid};
 
 use super::Fault;
-use super::place::{PinnedPath, is_closed, is_directory, is_link};
+use super::existing::Existing;
+use crate::pinned::{PinnedPath, hard_links, is_directory, is_link, is_private};
 use crate::plan::file::{FileMode, FilePlan, Owner};
+
+/// No owner at all.
+const NO_OWNER: Owner = Owner { uid: None, gid: None };
 
 /// The attributes for an entry.
 pub(super) struct Attributes {
@@ -27,6 +31,8 @@ pub(super) struct Attributes {
 pub(super) struct Wanted {
     pub(super) owner: Owner,
     pub(super) mode: u32,
+    /// Whether the existing file does not count: another user may have made it, and may have it open.
+    pub(super) is_new: bool,
 }
 
 impl Attributes {
@@ -40,27 +46,40 @@ impl Attributes {
         self.owner.is_none() && self.mode.is_none()
     }
 
-    /// Owner and mode of a file with this text: those of the existing file, else the mode `usual`.
-    pub(super) fn for_text(&self, there: Option<&FileStat>, usual: u32, has_secret: bool) -> Wanted {
-        let own = Owner { uid: there.map(|there| there.st_uid), gid: there.map(|there| there.st_gid) };
-        let named = self.owner.unwrap_or(Owner { uid: None, gid: None });
+    /// Owner and mode of a file with this text: those of the existing file, else the mode `usual`. A secret does not go into a file that
+    /// another user may have made, with an owner and a mode that let this user read it: it gets those of a new file.
+    pub(super) fn for_text(&self, place: &PinnedPath, there: Option<&Existing>, usual: u32, has_secret: bool) -> Wanted {
         let is_secret = self.secret.unwrap_or(has_secret);
+        let kept = there.filter(|there| !is_secret || self.is_made_by_us(place, there));
+        let is_new = kept.is_none();
+        let own = match (kept, there) {
+            (Some(kept), _) => Owner { uid: Some(kept.found.st_uid), gid: Some(kept.found.st_gid) },
+            // Ours; the group is that of a new file in this directory.
+            (None, Some(_)) => Owner { uid: Some(geteuid().as_raw()), gid: None },
+            (None, None) => NO_OWNER,
+        };
+        let named = self.owner.unwrap_or(NO_OWNER);
         // The reader of a secret owns the file, so that no one else needs access.
-        let reader = self.reader.filter(|_| is_secret && self.owner.is_none() && geteuid().is_root()).map(|reader| match there {
-            None => reader,
-            Some(_) => Owner { uid: reader.uid, gid: None },
-        });
-        let reader = reader.unwrap_or(Owner { uid: None, gid: None });
+        let reader = self.reader.filter(|_| is_secret && self.owner.is_none() && geteuid().is_root());
+        let reader = reader.map_or(NO_OWNER, |reader| Owner { gid: reader.gid.filter(|_| is_new), ..reader });
         let owner = Owner { uid: named.uid.or(reader.uid).or(own.uid), gid: named.gid.or(reader.gid).or(own.gid) };
-        let present = there.map_or(usual & !umask(), |there| there.st_mode & 0o7777);
-        let mode = match (&self.mode, self.secret, there) {
-            (Some(mode), ..) => mode.applied(present, false, umask()),
-            (None, Some(true), _) => 0o600,
-            (None, None, None) if has_secret => 0o600,
-            (None, None, Some(_)) if has_secret => present & 0o7770,
+        let fresh = if is_secret { 0o600 } else { usual & !umask() };
+        let present = kept.map_or(fresh, |there| there.found.st_mode & 0o7777);
+        let mode = match (&self.mode, self.secret) {
+            (Some(mode), _) => mode.applied(present, false, umask()),
+            (None, Some(true)) => 0o600,
+            (None, None) if has_secret => present & 0o7770,
             _ => present,
         };
-        Wanted { owner, mode }
+        Wanted { owner, mode, is_new }
+    }
+
+    /// Whether only root, our user, the owner and the reader can have made the file: it is theirs, and so is its directory. Or it is mounted.
+    fn is_made_by_us(&self, place: &PinnedPath, there: &Existing) -> bool {
+        let is_one = |uid| [self.owner, self.reader].into_iter().flatten().any(|owner| owner.uid == Some(uid));
+        let uid = there.found.st_uid;
+        let is_ours = uid == 0 || uid == geteuid().as_raw() || is_one(uid);
+        is_ours && fstat(place.dir()).is_ok_and(|dir| is_private(&dir, place.dir(), is_one)) || there.is_mounted(place)
     }
 
     /// Changes what differs for one entry, also the owner of a link itself; returns whether it did.
@@ -72,15 +91,21 @@ impl Attributes {
         let fail = |error| Fault::kernel("look at", shown, error);
         let entry = openat(dir, name, flags, Mode::empty()).map_err(fail)?;
         let found = fstat(&entry).map_err(fail)?;
-        self.of_open(&entry, &found, Some(dir), shown)
+        self.of_open(entry.as_fd(), &found, Some(dir), shown)
     }
 
-    /// The same for a file opened with `O_PATH`; `dir` is its directory, for files with several names.
-    pub(super) fn of_open(&self, entry: &OwnedFd, found: &FileStat, dir: Option<BorrowedFd<'_>>, shown: &Path) -> Result<bool, Fault> {
+    /// The same for an open file, `O_PATH` is enough; `dir` is its directory, for files with several names.
+    pub(super) fn of_open(
+        &self,
+        entry: BorrowedFd<'_>,
+        found: &FileStat,
+        dir: Option<BorrowedFd<'_>>,
+        shown: &Path,
+    ) -> Result<bool, Fault> {
         let owned = match self.owner.filter(|owner| is_wrong(*owner, found)) {
             Some(owner) => {
-                may_have_one_name(found, dir, "change the owner of", shown)?;
-                chown(entry.as_fd(), owner, shown)?;
+                hard_links::refuse(found, dir, "change the owner of", shown)?;
+                chown(entry, owner, shown)?;
                 true
             }
             None => false,
@@ -92,9 +117,8 @@ impl Attributes {
         if wanted == now.st_mode & 0o7777 {
             return Ok(owned);
         }
-        may_have_one_name(found, dir, "change the mode of", shown)?;
-        chmod(entry.as_fd(), is_directory(&now), wanted)
-            .map_err(|error| Fault::kernel(&format!("set the mode {wanted:04o} of"), shown, error))?;
+        hard_links::refuse(found, dir, "change the mode of", shown)?;
+        chmod(entry, is_directory(&now), wanted).map_err(|error| Fault::kernel(&format!("set the mode {wanted:04o} of"), shown, error))?;
         Ok(true)
     }
 
@@ -117,6 +141,17 @@ impl Wanted {
             return Ok(());
         }
         fchown(file, self.owner.uid.map(Uid::from_raw), self.owner.gid.map(Gid::from_raw))
+    }
+
+    /// Whether a file with the right text can get them, or needs none: not one that another user may have made, and may have open.
+    pub(super) fn may_be_set(self, there: &Existing) -> bool {
+        !self.is_new || !is_wrong(self.owner, &there.found) && self.mode == there.found.st_mode & 0o7777
+    }
+
+    /// Gives them to the file that was opened, where they differ; returns whether they did.
+    pub(super) fn set(self, there: &Existing, place: &PinnedPath) -> Result<bool, Fault> {
+        let file = there.file.as_ref().map_err(Clone::clone)?;
+        self.attributes().of_open(file.as_fd(), &there.found, Some(place.dir()), place.shown())
     }
 
     /// The attributes of the existing file.
@@ -146,25 +181,6 @@ fn chmod(entry: BorrowedFd<'_>, is_directory: bool, mode: u32) -> Result<(), Err
         }
         result => result,
     }
-}
-
-/// Root does not change a file that may be a second name of another one: if the kernel lets any user hard-link any file, any user who can
-/// write to the directory may have created it.
-pub(super) fn may_have_one_name(found: &FileStat, dir: Option<BorrowedFd<'_>>, what: &str, shown: &Path) -> Result<(), Fault> {
-    let is_closed = || dir.is_some_and(|dir| fstat(dir).is_ok_and(|found| is_closed(&found, dir)));
-    if is_directory(found) || found.st_nlink < 2 || !geteuid().is_root() || links_are_protected() || is_closed() {
-        return Ok(());
-    }
-    let why = format!(
-        "it has {} names, and this kernel lets any user hard-link any file; set the sysctl fs.protected_hardlinks to 1",
-        found.st_nlink
-    );
-    Err(Fault::of(what, shown, why))
-}
-
-fn links_are_protected() -> bool {
-    static PROTECTED: OnceLock<bool> = OnceLock::new();
-    *PROTECTED.get_or_init(|| std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|text| text.trim() == "1"))
 }
 
 /// The file mode creation mask of this process, without changing it as umask(2) would.

@@ -14,10 +14,12 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use super::attributes::Attributes;
-use super::place::{Last, PinnedPath, is_directory, is_file, is_link};
+use super::existing::Existing;
+use super::overlap::{Id, id};
 use super::watch::Watch;
-use super::{Fault, remove, text, tree, write};
+use super::{Fault, overlap, remove, text, tree, write};
 use crate::config::substitute::matches;
+use crate::pinned::{Last, PinnedPath, is_directory, is_file, is_link, stat};
 use crate::plan::file::Replacement;
 
 /// How much is copied between two checks for cancellation.
@@ -36,16 +38,14 @@ pub(super) struct Wanted<'a> {
 pub(super) fn copy(from: &Path, to: &Path, wanted: &Wanted<'_>, watch: &Watch<'_>) -> Result<bool, Fault> {
     let source = PinnedPath::existing(from, Last::Followed)?;
     let found = source.stat()?.ok_or_else(|| Fault::kernel("copy", from, Errno::ENOENT))?;
-    if is_directory(&found) && to.starts_with(from) {
-        return Err(Fault::of("copy", from, format!("{} lies in it", to.display())));
-    }
+    let ids = if is_directory(&found) { Some(overlap::refuse(&source, to, wanted.delete)?) } else { None };
     let place = PinnedPath::make(to, Last::Followed)?;
-    if !is_directory(&found) {
+    let Some(source_ids) = ids else {
         if wanted.keep && place.exists() {
             return Ok(false);
         }
         return one(&source, &place, wanted, watch);
-    }
+    };
     if !wanted.replace.is_empty() {
         return Err(Fault::of("copy", from, "it is a directory, and `replace` applies to a single file"));
     }
@@ -54,35 +54,37 @@ pub(super) fn copy(from: &Path, to: &Path, wanted: &Wanted<'_>, watch: &Watch<'_
     let open = |place: &PinnedPath| openat(place.dir(), place.name(), flags, Mode::empty());
     let [inside, there] =
         [(&source, from), (&place, to)].map(|(place, shown)| open(place).map_err(|error| Fault::kernel("go into", shown, error)));
-    let pass = Pass { wanted, watch, to };
-    let changed = pass.directory((inside?.as_fd(), from), (there?.as_fd(), to), 0)?;
+    let (inside, there) = (inside?, there?);
+    let target = id(&fstat(&there).map_err(|error| Fault::kernel("look at", to, error))?);
+    let pass = Pass { wanted, watch, to, source_ids, target };
+    let changed = pass.directory((inside.as_fd(), from), (there.as_fd(), to), 0)?;
     let own = if made || !wanted.keep { wanted.attributes.of_entry(place.dir(), place.name(), place.shown())? } else { false };
     Ok(made || changed || own)
 }
 
 /// Copies one file.
 fn one(source: &PinnedPath, place: &PinnedPath, wanted: &Wanted<'_>, watch: &Watch<'_>) -> Result<bool, Fault> {
-    let mut file = text::open(source)?;
-    let found = fstat(&file).map_err(|error| Fault::kernel("read", source.shown(), error))?;
-    let there = write::there(place)?;
+    let (mut file, found) = source.open()?;
+    let there = Existing::of(place)?;
     let usual = found.st_mode & 0o777;
     if !wanted.replace.is_empty() {
-        let (bytes, has_secret) = write::replace_in(text::whole(file, source.shown())?, wanted.replace, source.shown())?;
-        let present = there.as_ref().and_then(|_| text::open(place).and_then(|file| text::whole(file, place.shown())).ok());
+        let (bytes, has_secret) = write::replace_in(text::whole(&file, source.shown())?, wanted.replace, source.shown())?;
+        let present = there.as_ref().and_then(|there| there.text(place).ok());
         return write::put(
             place,
             there.as_ref(),
             present.as_deref(),
             &bytes,
-            wanted.attributes.for_text(there.as_ref(), usual, has_secret),
+            wanted.attributes.for_text(place, there.as_ref(), usual, has_secret),
         );
     }
-    let target = wanted.attributes.for_text(there.as_ref(), usual, false);
+    let target = wanted.attributes.for_text(place, there.as_ref(), usual, false);
     if let Some(there) = there.as_ref()
-        && there.st_size == found.st_size
-        && is_same(&mut file, place, watch)?
+        && there.found.st_size == found.st_size
+        && target.may_be_set(there)
+        && is_same(&mut file, there, place, watch)?
     {
-        return target.attributes().of_entry(place.dir(), place.name(), place.shown());
+        return target.set(there, place);
     }
     let mut cancelled = false;
     let result = write::replace_by(place, there.as_ref(), target, |into| transfer(&mut file, into, &found, watch, &mut cancelled));
@@ -109,8 +111,8 @@ fn transfer(file: &mut File, into: &mut File, found: &FileStat, watch: &Watch<'_
 }
 
 /// Whether the existing file has the same bytes.
-fn is_same(file: &mut File, place: &PinnedPath, watch: &Watch<'_>) -> Result<bool, Fault> {
-    let Ok(mut there) = text::open(place) else { return Ok(false) };
+fn is_same(file: &mut File, there: &Existing, place: &PinnedPath, watch: &Watch<'_>) -> Result<bool, Fault> {
+    let Ok(mut there) = there.file.as_ref() else { return Ok(false) };
     let fail = |error: std::io::Error| Fault::kernel("read", place.shown(), write::errno(&error));
     let length = block(&fstat(&*file).map_err(|error| Fault::kernel("read", place.shown(), error))?);
     let [mut one, mut other] = [vec![0; length], vec![0; length]];
@@ -132,7 +134,7 @@ fn block(found: &FileStat) -> usize {
 }
 
 /// Reads until the block is full or the file ends.
-fn full(file: &mut File, block: &mut [u8]) -> std::io::Result<usize> {
+fn full(file: &mut impl Read, block: &mut [u8]) -> std::io::Result<usize> {
     let mut count = 0;
     while let Some(rest) = block.get_mut(count..).filter(|rest| !rest.is_empty()) {
         match file.read(rest)? {
@@ -162,6 +164,9 @@ struct Pass<'a> {
     wanted: &'a Wanted<'a>,
     watch: &'a Watch<'a>,
     to: &'a Path,
+    /// The source and the directories that it lies in, from the inside to the outside.
+    source_ids: Vec<Id>,
+    target: Id,
 }
 
 impl Pass<'_> {
@@ -182,10 +187,13 @@ impl Pass<'_> {
     }
 
     fn entry(&self, from: (BorrowedFd<'_>, &Path), to: (BorrowedFd<'_>, &Path), name: &OsStr, depth: usize) -> Result<bool, Fault> {
-        let Some(found) = super::stat(from.0, name, from.1)? else { return Ok(false) };
-        let there = super::stat(to.0, name, to.1)?;
+        let Some(found) = stat(from.0, name, from.1)? else { return Ok(false) };
+        let there = stat(to.0, name, to.1)?;
         let of_owner = || self.wanted.attributes.owner_only().of_entry(to.0, name, to.1);
         if is_directory(&found) {
+            if id(&found) == self.target {
+                return Err(Fault::of("copy", from.1, format!("it is {}, the target of the copy", self.to.display())));
+            }
             let made = self.make(to, name, there.as_ref(), &found)?;
             if !made && there.as_ref().is_some_and(|there| !is_directory(there)) {
                 return Ok(false);
@@ -248,13 +256,17 @@ impl Pass<'_> {
         for name in tree::list(to.0, to.1, depth)?.iter() {
             let name = name.map_err(|error| Fault::kernel("list", to.1, error))?.file_name().to_owned();
             let name = OsStr::from_bytes(name.to_bytes()).to_owned();
-            if name != "." && name != ".." && !self.is_excluded(&to.1.join(&name)) && super::stat(from, &name, to.1)?.is_none() {
-                surplus.push(name);
+            if name == "." || name == ".." || self.is_excluded(&to.1.join(&name)) || stat(from, &name, to.1)?.is_some() {
+                continue;
             }
+            if stat(to.0, &name, to.1)?.is_some_and(|found| is_directory(&found) && self.source_ids.contains(&id(&found))) {
+                return Err(Fault::of("delete", &to.1.join(&name), "it is the source of the copy, or contains it"));
+            }
+            surplus.push(name);
         }
         let mut changed = false;
         for name in surplus {
-            changed |= remove::below(to.0, &name, &to.1.join(&name), self.watch)?;
+            changed |= remove::below(to.0, &name, &to.1.join(&name), (self.watch, self.source_ids.first().copied()))?;
         }
         Ok(changed)
     }

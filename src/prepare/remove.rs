@@ -11,20 +11,28 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::Fault;
-use super::place::is_directory;
+use super::overlap::{Id, id};
 use super::tree::list;
 use super::watch::Watch;
+use crate::pinned::{is_directory, stat};
 
-/// Removes `name` in `dir` and everything below it; returns whether anything existed.
-pub(super) fn below(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, watch: &Watch<'_>) -> Result<bool, Fault> {
+/// Removes `name` in `dir` and everything below it; returns whether anything existed. The directory `spared` is an error there.
+pub(super) fn below(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, (watch, spared): (&Watch<'_>, Option<Id>)) -> Result<bool, Fault> {
     let device = fstat(dir).map_err(|error| Fault::kernel("remove", shown, error))?.st_dev;
-    entry(dir, name, shown, watch, (device, 0))
+    entry(dir, name, shown, &Removal { watch, spared, device }, 0)
 }
 
-fn entry(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, watch: &Watch<'_>, (device, depth): (libc::dev_t, usize)) -> Result<bool, Fault> {
+struct Removal<'a> {
+    watch: &'a Watch<'a>,
+    spared: Option<Id>,
+    device: libc::dev_t,
+}
+
+fn entry(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, removal: &Removal<'_>, depth: usize) -> Result<bool, Fault> {
+    let watch = removal.watch;
     watch.entry()?;
     let fail = |error| Fault::kernel("remove", shown, error);
-    let Some(found) = super::stat(dir, name, shown)? else { return Ok(false) };
+    let Some(found) = stat(dir, name, shown)? else { return Ok(false) };
     let gone = |how| match unlinkat(dir, name, how) {
         Ok(()) => Ok(watch.counted(true)),
         Err(Errno::ENOENT) => Ok(false),
@@ -33,7 +41,10 @@ fn entry(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, watch: &Watch<'_>, (de
     if !is_directory(&found) {
         return gone(UnlinkatFlags::NoRemoveDir);
     }
-    if found.st_dev != device {
+    if removal.spared == Some(id(&found)) {
+        return Err(Fault::of("remove", shown, "it is the source of the copy"));
+    }
+    if found.st_dev != removal.device {
         return Err(Fault::of("remove", shown, "another file system is mounted there"));
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -46,7 +57,7 @@ fn entry(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, watch: &Watch<'_>, (de
             let inner = inner.map_err(fail)?.file_name().to_owned();
             if !matches!(inner.to_bytes(), b"." | b"..") {
                 let inner = OsStr::from_bytes(inner.to_bytes());
-                removed |= entry(opened.as_fd(), inner, &shown.join(inner), watch, (device, depth + 1))?;
+                removed |= entry(opened.as_fd(), inner, &shown.join(inner), removal, depth + 1)?;
             }
         }
         if !removed {

@@ -1,5 +1,8 @@
 //! Files that a start creates, in temporary directories; tests that need root are left out for other users.
 
+mod overlapping;
+mod planted;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;

@@ -4,13 +4,11 @@ use std::io::Read;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat};
 
 use super::Fault;
-use super::place::{Last, PinnedPath, is_file};
 use crate::config::interpolate::Text;
 use crate::config::substitute;
+use crate::pinned::{Last, PinnedPath};
 use crate::plan::file::{FileText, Replacement};
 
 /// The maximum size of a file that is rendered or changed, because it is kept in memory.
@@ -41,23 +39,12 @@ pub(super) fn render(text: &FileText) -> Result<Rendered, Fault> {
 /// The bytes of a source file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let place = PinnedPath::existing(path, Last::Followed)?;
-    let file = open(&place)?;
-    whole(file, path)
-}
-
-/// Opens a regular file for reading; anything else is refused, because it might block.
-pub(super) fn open(place: &PinnedPath) -> Result<std::fs::File, Fault> {
-    let fail = |error| Fault::kernel("read", place.shown(), error);
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(fail)?;
-    if !is_file(&fstat(&file).map_err(fail)?) {
-        return Err(Fault::of("read", place.shown(), "it is not a regular file"));
-    }
-    Ok(file.into())
+    let (file, _) = place.open()?;
+    whole(&file, path)
 }
 
 /// Everything in a file.
-pub(super) fn whole(file: std::fs::File, shown: &Path) -> Result<Vec<u8>, Fault> {
+pub(super) fn whole(file: &std::fs::File, shown: &Path) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
     read.map_err(|error| Fault::kernel("read", shown, Errno::from_raw(error.raw_os_error().unwrap_or_default())))?;

@@ -12,8 +12,8 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::Fault;
 use super::attributes::Attributes;
-use super::place::{PinnedPath, is_directory};
 use super::watch::Watch;
+use crate::pinned::{PinnedPath, is_directory};
 
 /// The maximum depth of directories; each level keeps a descriptor open.
 pub(super) const DEEPEST: usize = 256;
@@ -47,7 +47,7 @@ impl Pass<'_> {
         };
         let found = fstat(&entry).map_err(fail)?;
         if !is_directory(&found) {
-            let changed = match self.attributes.of_open(&entry, &found, Some(dir), shown) {
+            let changed = match self.attributes.of_open(entry.as_fd(), &found, Some(dir), shown) {
                 // A bind-mounted file, such as one of a ConfigMap. In a layered file system a file may have another device number, and it
                 // is changed.
                 Err(_) if self.is_foreign(&found) && is_read_only(&entry) => false,
@@ -61,7 +61,7 @@ impl Pass<'_> {
         // Bottom-up, so that the new owner of a directory cannot change entries that are still to be checked; its own mode comes last, in
         // case it denies us access.
         let below = self.below(entry.as_fd(), shown, depth)?;
-        let own = self.watch.counted(self.attributes.of_open(&entry, &found, Some(dir), shown)?);
+        let own = self.watch.counted(self.attributes.of_open(entry.as_fd(), &found, Some(dir), shown)?);
         Ok(below || own)
     }
 

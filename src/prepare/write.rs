@@ -11,9 +11,10 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
 use super::Fault;
-use super::attributes::{Attributes, Wanted, may_have_one_name};
-use super::place::{PinnedPath, is_directory, is_file};
+use super::attributes::{Attributes, Wanted};
+use super::existing::Existing;
 use super::text::{self, Rendered};
+use crate::pinned::{PinnedPath, Refusal, hard_links, is_file};
 use crate::plan::file::Replacement;
 
 /// The default mode of a new file.
@@ -31,25 +32,25 @@ pub(super) fn text(
     (append, replacements): (bool, &[Replacement]),
     attributes: &Attributes,
 ) -> Result<bool, Fault> {
-    let there = there(place)?;
+    let there = Existing::of(place)?;
     let (mut bytes, of_replacement) = replace_in(rendered.bytes.clone(), replacements, place.shown())?;
-    let present = there.as_ref().map(|_| text::open(place).and_then(|file| text::whole(file, place.shown())));
+    let present = there.as_ref().map(|there| there.text(place));
     if append && let Some(present) = &present {
         let present = present.as_ref().map_err(Clone::clone)?;
         bytes = text::appended(present, &bytes).unwrap_or_else(|| present.clone());
     }
-    let wanted = attributes.for_text(there.as_ref(), USUAL, rendered.has_secret || of_replacement);
+    let wanted = attributes.for_text(place, there.as_ref(), USUAL, rendered.has_secret || of_replacement);
     // A file that can be written but not read is written.
     put(place, there.as_ref(), present.and_then(Result::ok).as_deref(), &bytes, wanted)
 }
 
 /// Replaces texts in the existing file; returns whether anything was changed.
 pub(super) fn replace(place: &PinnedPath, replacements: &[Replacement], attributes: &Attributes) -> Result<bool, Fault> {
-    let there = there(place)?.ok_or_else(|| Fault::kernel("find", place.shown(), Errno::ENOENT))?;
-    let present = text::whole(text::open(place)?, place.shown())?;
+    let there = Existing::of(place)?.ok_or_else(|| Fault::kernel("find", place.shown(), Errno::ENOENT))?;
+    let present = there.text(place)?;
     let (bytes, _) = replace_in(present.clone(), replacements, place.shown())?;
     // It keeps its owner and mode, whatever the new text contains, unless the configuration sets them.
-    put(place, Some(&there), Some(&present), &bytes, attributes.for_text(Some(&there), USUAL, false))
+    put(place, Some(&there), Some(&present), &bytes, attributes.for_text(place, Some(&there), USUAL, false))
 }
 
 /// Replaces the texts; an error sentence if one is missing.
@@ -57,25 +58,16 @@ pub(super) fn replace_in(bytes: Vec<u8>, replacements: &[Replacement], shown: &P
     text::replaced(bytes, replacements).map_err(|why| Fault::of("replace a text in", shown, why))
 }
 
-/// The existing regular file; none if there is none.
-pub(super) fn there(place: &PinnedPath) -> Result<Option<FileStat>, Fault> {
-    match place.stat()? {
-        Some(found) if is_directory(&found) => Err(Fault::of("write", place.shown(), "it is a directory; name the file in it")),
-        Some(found) if !is_file(&found) => Err(Fault::of("write", place.shown(), "the existing file is not a regular file")),
-        found => Ok(found),
-    }
-}
-
 /// Makes the file contain these bytes; returns whether it was changed.
 pub(super) fn put(
     place: &PinnedPath,
-    there: Option<&FileStat>,
+    there: Option<&Existing>,
     present: Option<&[u8]>,
     bytes: &[u8],
     wanted: Wanted,
 ) -> Result<bool, Fault> {
-    if present == Some(bytes) {
-        return wanted.attributes().of_entry(place.dir(), place.name(), place.shown());
+    if let Some(there) = there.filter(|there| present == Some(bytes) && wanted.may_be_set(there)) {
+        return wanted.set(there, place);
     }
     let write_to = |file: &mut File| file.write_all(bytes);
     replace_by(place, there, wanted, write_to).map(|()| true)
@@ -85,7 +77,7 @@ pub(super) fn put(
 /// existing file is overwritten.
 pub(super) fn replace_by(
     place: &PinnedPath,
-    there: Option<&FileStat>,
+    there: Option<&Existing>,
     wanted: Wanted,
     mut write_to: impl FnMut(&mut File) -> std::io::Result<()>,
 ) -> Result<(), Fault> {
@@ -104,7 +96,7 @@ pub(super) fn replace_by(
         Err(error) => Err(Beside::Failed(fail(error))),
     };
     match written {
-        Err(Beside::NotPossible(error)) if there.is_some() => match over(place, wanted, write_to) {
+        Err(Beside::NotPossible(error)) if let Some(there) = there => match over(place, there, wanted, write_to) {
             // The reason why a new file was not possible is the more useful error.
             Err(Over::NotOpened) => Err(fail(error)),
             Err(Over::Refused(fault)) => Err(fault),
@@ -151,17 +143,27 @@ enum Over {
 }
 
 /// Overwrites the existing file.
-fn over(place: &PinnedPath, wanted: Wanted, mut write_to: impl FnMut(&mut File) -> std::io::Result<()>) -> Result<(), Over> {
+fn over(
+    place: &PinnedPath,
+    there: &Existing,
+    wanted: Wanted,
+    mut write_to: impl FnMut(&mut File) -> std::io::Result<()>,
+) -> Result<(), Over> {
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file: OwnedFd = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(|_| Over::NotOpened)?;
     let found = fstat(&file).map_err(Over::Failed)?;
     if !is_file(&found) {
         return Err(Over::NotOpened);
     }
-    may_have_one_name(&found, Some(place.dir()), "write over", place.shown()).map_err(Over::Refused)?;
+    let refused = |refusal: Refusal| Over::Refused(refusal.into());
+    hard_links::refuse(&found, Some(place.dir()), "write over", place.shown()).map_err(refused)?;
+    // Not the numbers of device and inode: a layered file system may change them when it opens a file for writing.
+    let access = |found: &FileStat| (found.st_uid, found.st_gid, found.st_mode);
+    if access(&found) != access(&there.found) {
+        return Err(Over::Refused(Fault::of("write over", place.shown(), "it was replaced by another file meanwhile")));
+    }
     // Before a secret is in it.
-    let attributes = wanted.attributes();
-    attributes.of_entry(place.dir(), place.name(), place.shown()).map_err(Over::Refused)?;
+    wanted.attributes().of_open(file.as_fd(), &found, Some(place.dir()), place.shown()).map_err(Over::Refused)?;
     ftruncate(&file, 0).map_err(Over::Failed)?;
     write_to(&mut File::from(file)).map_err(|error| Over::Failed(errno(&error)))
 }

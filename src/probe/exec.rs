@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::config::children;
+use crate::config::source::Environment;
 use crate::exit::Ended;
 use crate::mailbox::{Mailbox, ProcessRequest};
 use crate::outcome::{ErrorKind, Failure};
@@ -89,7 +91,7 @@ impl Drop for Own {
 
 async fn alone(plan: &CommandPlan) -> Result<Ended, String> {
     let inherited = InheritedEnvironment {
-        environment: std::env::vars_os().collect(),
+        environment: children::variables(&Environment::of_process()),
         directory: std::env::current_dir().ok(),
         ..InheritedEnvironment::default()
     };

@@ -257,7 +257,7 @@ pub enum Effect {
     Watch(ProcessId, Watch),
     /// Start the checks that were not waited for.
     ProbeAll,
-    /// Probe the awaited checks at once: the modules with `start = "first"` are up, or the process will be restarted.
+    /// Probe the awaited checks at once: what had to be done before the waits is done, or the process will be restarted.
     ProbeNow,
     /// Suspend portcullis itself until CONT; PID 1 cannot be suspended.
     Suspend(ProcessId, Suspend),

@@ -97,7 +97,7 @@ impl Background {
     /// The kernel cannot create another thread or its files.
     pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox, subsystems: Subsystems) -> io::Result<Self> {
         let mut background = Self {
-            orders: watch::Sender::new(Orders { held: plan.first().next().is_some(), ..Orders::default() }),
+            orders: watch::Sender::new(Orders { held: plan.prepares(), ..Orders::default() }),
             locks: mpsc::unbounded_channel().0,
             readiness: watch::Sender::new(Readiness::default()),
             lease: watch::Sender::new(None),

@@ -1,6 +1,6 @@
 //! The environment of the processes, and its values that come from the machine.
 
-use crate::support::{Dir, Portcullis, eventually, left_out, root, secs, unique};
+use crate::support::{Dir, Portcullis, Stopwatch, eventually, left_out, root, secs, unique};
 use std::path::{Path, PathBuf};
 
 /// A cgroup that grants a part of the processors, gone when dropped.
@@ -71,6 +71,17 @@ fn a_process_finds_what_the_configuration_makes_of_its_environment() {
 }
 
 #[test]
+fn commands_that_run_before_the_start_get_no_secret_of_portcullis() {
+    let config = "[conditions.leaks]\ncommand = ['sh', '-c', 'echo \"condition <$$PORTCULLIS_HEALTH__TOKEN>\" >&2; test -n \"$$PORTCULLIS_HEALTH__TOKEN\"']\n\
+         [env]\nA = { command = ['sh', '-c', 'echo \"<$$PORTCULLIS_HEALTH__TOKEN$$PORTCULLIS_CHECKS__DB__PASSWORD>\"'] }\n\
+         B = [{ value = 'leaks', when = { condition = 'leaks' } }, 'keeps']\n[checks.db]\nurl = 'postgres://u@127.0.0.1:1/d'\nwait = '0s'\n\
+         [modes.api]\ncommand = ['sh', '-c', 'echo \"$$A|$$B\"']\n";
+    let run =
+        Portcullis::new().config(config).env("PORTCULLIS_HEALTH__TOKEN", "bearer-t0ken").env("PORTCULLIS_CHECKS__DB__PASSWORD", "pa55word");
+    assert_eq!(run.output().exits(0).says(&["condition <>"]).stdout, "<>|keeps\n");
+}
+
+#[test]
 fn several_replicas_have_one_generated_key() {
     let dir = Dir::new();
     let keep = dir.path().join("key");
@@ -106,6 +117,19 @@ fn a_command_that_fails_hangs_or_writes_too_much_is_78_with_the_reason() {
         let config = format!("[env]\nA = {{ {command} }}\n[modes.api]\ncommand = ['true']\n");
         Portcullis::new().config(&config).output().exits(78).says(&["`command` in [env.A]", words]);
     }
+}
+
+#[test]
+fn the_end_of_a_command_is_noticed_at_once() {
+    let mut config = "[env]\n".to_owned();
+    for number in 0..30 {
+        config += &format!("A{number} = {{ command = ['true'] }}\n");
+    }
+    // What it leaves behind keeps its pipe open.
+    config += "LEFT = { command = ['sh', '-c', 'sleep 600 & echo left'] }\n[modes.api]\ncommand = ['sh', '-c', 'echo $$LEFT']\n";
+    let watch = Stopwatch::start();
+    assert_eq!(Portcullis::new().config(&config).output().exits(0).stdout, "left\n");
+    assert!(watch.elapsed() < secs(20), "{:?} for 31 commands", watch.elapsed());
 }
 
 #[test]

@@ -48,6 +48,18 @@ fn nix_kill(pid: i32) {
 }
 
 #[test]
+fn a_dependency_that_was_up_before_the_wait_is_not_waited_for_again() {
+    let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = peer.local_addr().unwrap().port();
+    let check = format!("[checks.peer]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"5s\"\ninterval = \"1h\"\n");
+    let step = "[[steps]]\ncommand = [\"sleep\", \"0.3\"]\nat = \"first\"\n";
+    let file = "[[files]]\npath = \"made\"\ncontent = \"text\"\n";
+    for before in [step, file] {
+        Portcullis::new().config(&format!("{before}{check}")).sh("true").output().exits(0);
+    }
+}
+
+#[test]
 fn a_step_that_fails_ends_the_start_with_its_code_and_one_that_may_does_not() {
     let failing =
         "[[steps]]\nname = \"seed\"\ncommand = [\"sh\", \"-c\", \"echo tried >> order; exit 3\"]\nretries = 1\nretry_delay = \"10ms\"\n";
@@ -55,7 +67,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_and_one_that_may_does_not() {
     run.exits(3);
     assert_eq!(order(&run), ["tried", "tried"]);
     assert!(
-        run.streams().1.contains("the step `seed` failed: it ended with status 3, so the process was not started"),
+        run.streams().1.contains("the step `seed` failed, so the process was not started: it ended with status 3"),
         "{}",
         run.streams().1
     );

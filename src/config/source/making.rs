@@ -32,10 +32,15 @@ impl Environment {
         Self { command_runner: Some(command_runner), ..self }
     }
 
-    /// The same for a reload: existing values are kept, and nothing new is generated.
+    /// The same for a reload, and for another portcullis that asks about a run: existing values are kept, and nothing new is generated or run.
     #[must_use]
     pub fn recalling(self) -> Self {
-        Self { command_runner: None, ..self }
+        Self { command_runner: None, recalling: true, ..self }
+    }
+
+    /// Whether the start ran the commands whose results are needed.
+    pub const fn is_recalling(&self) -> bool {
+        self.recalling
     }
 
     /// The value that was generated under this name before, else the result of `make`; none if nothing may be generated.
@@ -88,6 +93,11 @@ impl Environment {
             None => self.variables.remove(OsStr::new(name)),
         };
         self.set.insert(name.to_owned(), Set { found, unknown });
+    }
+
+    /// Whether the configuration sets or removes `name`.
+    pub fn sets(&self, name: &str) -> bool {
+        self.set.contains_key(name)
     }
 
     /// Whether the value of `name` is not known here.

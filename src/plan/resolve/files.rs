@@ -226,6 +226,10 @@ impl Reading<'_, '_> {
         }
         if section.has("copy") {
             let from = self.place("copy", &what.copy)?;
+            if let Some(path) = what.path.value().map(|path| self.values.0.place(path)).filter(|path| what.delete && from.starts_with(path))
+            {
+                section.problem("delete", format!("would delete the source: {} lies in {}", from.display(), path.display()));
+            }
             return Some(FileAction::Copy { from, delete: what.delete, exclude: texts(&what.exclude), replace });
         }
         if section.has("link") {

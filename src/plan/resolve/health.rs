@@ -158,4 +158,28 @@ mod tests {
         );
         assert_eq!(address_of(&[("PORTCULLIS_HEALTH__SOCKET", ""), ("PORTCULLIS_WRONG", "x")]), (default, None));
     }
+
+    #[test]
+    fn conditions_count_and_what_their_commands_would_decide_is_unknown() {
+        let file = std::env::temp_dir().join(format!("portcullis-health-address-{}.toml", std::process::id()));
+        let ran = file.with_extension("ran");
+        let listens = |condition: &str, variables: &[(&str, &str)]| {
+            let toml = format!(
+                "[conditions]\ntls = {condition}\n[env]\nHEALTH_PORT = [{{ when = {{ condition = 'tls' }}, value = '8443' }}, '9000']\n\
+                 [health]\nlisten = '127.0.0.1:${{HEALTH_PORT}}'\n"
+            );
+            std::fs::write(&file, toml).unwrap();
+            let address = health_address(Some(&file), &Environment::new(variables.iter().copied()));
+            std::fs::remove_file(&file).unwrap();
+            address.listen.iter().map(SocketAddr::port).next().unwrap()
+        };
+        let by_variable = "{ var = 'TLS', truthy = true }";
+        assert_eq!((listens(by_variable, &[("TLS", "yes")]), listens(by_variable, &[])), (8443, 9000));
+        let by_command = format!("{{ command = ['touch', '{}'] }}", ran.display());
+        assert_eq!(listens(&by_command, &[("PATH", "/usr/bin:/bin")]), DEFAULT_PORT);
+        assert_eq!(listens(&by_command, &[("PATH", "/usr/bin:/bin"), ("HEALTH_PORT", "7")]), 7, "that of the container");
+        assert!(!ran.exists(), "no command runs");
+        let either = format!("[{by_variable}, {by_command}]");
+        assert_eq!(listens(&either, &[("TLS", "yes")]), 8443, "decided without the command");
+    }
 }

@@ -7,6 +7,7 @@ mod faults;
 mod files;
 mod items;
 mod modules;
+mod planted;
 mod presets;
 mod process;
 mod variables;

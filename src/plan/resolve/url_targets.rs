@@ -9,7 +9,7 @@ use crate::config::origin::Origin;
 use crate::config::problem::{Problem, Problems};
 use crate::config::reader::{Context, Depth};
 use crate::config::source::Environment;
-use crate::plan::resolve::{given, heartbeat, target, variables};
+use crate::plan::resolve::{condition, given, heartbeat, target, variables};
 use crate::plan::target::{RedisPlace, Target};
 
 /// Resolves targets that are given on the command line as URLs; with notices.
@@ -96,8 +96,31 @@ pub fn heartbeat_location(
     let seen = variables::seen(&tree, environment);
     let context = Context::new(&seen);
     let mut root = context.section(tree, "", None, Depth::Whole);
+    condition::name_all(&root);
     let configuration: Configuration = root.declared();
     let found = heartbeat::heartbeat_location(&root, &configuration, service);
     // A missing Redis is then the only error.
     if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heartbeat_of_a_configuration_with_conditions_is_found() {
+        let file = std::env::temp_dir().join(format!("portcullis-heartbeat-location-{}.toml", std::process::id()));
+        let toml = "[conditions]\nfar = { var = 'FAR', truthy = true }\n[env]\nCACHE = [{ when = { condition = 'far' }, value = 'far' }, 'near']\n\
+                    [heartbeat]\nurl = 'redis://${CACHE}:6379'\n[checks.db]\nurl = 'tcp://db:1'\n[[checks.db.variants]]\n\
+                    when = { condition = 'far' }\nurl = 'tcp://far:1'\n";
+        std::fs::write(&file, toml).unwrap();
+        let place = |variables: &[(&str, &str)]| {
+            let found = heartbeat_location(Some(&file), None, "api", &Environment::new(variables.iter().copied()));
+            found.map(|found| found.map(|(place, key)| format!("{place} {key}")))
+        };
+        let found = [place(&[("FAR", "yes")]), place(&[("HOME", "/")])];
+        std::fs::remove_file(&file).unwrap();
+        let [far, near] = found.map(|found| found.unwrap().unwrap());
+        assert_eq!((far.as_str(), near.as_str()), ("redis://far:6379/0 api_service_status", "redis://near:6379/0 api_service_status"));
+    }
 }

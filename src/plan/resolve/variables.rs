@@ -11,6 +11,7 @@ use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::argv::Word;
+use crate::plan::resolve::condition;
 use crate::secret::MASK;
 
 /// Variables to set, and variables to remove, in order.
@@ -116,11 +117,11 @@ fn outcome<'c>(context: &'c Context<'c>, path: &str, depth: Depth, entry: &Entry
     outcome.filter(|_| !holds_nul)
 }
 
-/// The first case whose condition holds; of the others only the form is checked.
+/// The first case whose condition holds; of the others only the form is checked. After an error it is not known which one that is.
 fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, depth: Depth) -> Option<Outcome> {
-    let mut found = None;
+    let (mut found, before) = (None, context.faults_so_far());
     for case in cases {
-        let depth = if found.is_none() { depth } else { Depth::Syntax };
+        let depth = if found.is_none() && context.faults_so_far() == before { depth } else { Depth::Syntax };
         let outcome = match &case.value {
             Value::Table(_) => forms::read(context, case, path, name, depth),
             Value::String(_) => {
@@ -136,7 +137,7 @@ fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, d
         };
         found = found.or(outcome);
     }
-    found
+    found.filter(|_| context.faults_so_far() == before)
 }
 
 /// The same value, masked if the name indicates a secret.
@@ -172,9 +173,13 @@ pub(super) fn read(context: &Context<'_>, tree: &Table) -> (VariableChanges, Env
     (variables, seen)
 }
 
-/// The resulting environment, for readers of only a part of the configuration; errors in it are not reported.
+/// The resulting environment, for another portcullis that asks about a run; errors in it are not reported, and a variable that depends on a command
+/// is left as it is.
 pub(super) fn seen(tree: &Table, environment: &Environment) -> Environment {
-    read(&Context::new(environment), tree).1
+    let environment = environment.clone().recalling();
+    let context = Context::new(&environment);
+    condition::name_all(&context.section(tree.clone(), "", None, Depth::Whole));
+    read(&context, tree).1
 }
 
 impl VariableChanges {

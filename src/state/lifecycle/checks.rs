@@ -8,8 +8,7 @@ use super::{
 impl Lifecycle {
     pub(super) fn begin_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Progress {
         self.enter(now, Phase::Waiting);
-        if self.plan.first().next().is_some() {
-            // They were not probed before, because they may need the modules that start first.
+        if self.plan.prepares() {
             effects.push(Effect::ProbeNow);
         }
         let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
@@ -93,13 +92,13 @@ impl Lifecycle {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let check = self.snapshot.checks.iter().find(|check| check.id == Some(id));
         let why = check.map_or(ErrorKind::Never.into(), |check| check.why(check.effective(now).1));
-        let (words, advice) = if why.kind == ErrorKind::Ok {
+        let why = if why.kind == ErrorKind::Ok {
             let passes = plan.success_threshold;
-            (format!("it passed, but not {passes} times in a row"), "give it a longer `wait` or a lower `success_threshold`")
+            format!("it passed, but not {passes} times in a row; give it a longer `wait` or a lower `success_threshold`")
         } else {
-            (why.words().to_owned(), why.advice())
+            why.at_the_limit()
         };
-        let sentence = format!("{} ({}) {how}: {words}; {advice}", plan.name, plan.target);
+        let sentence = format!("{} ({}) {how}: {why}", plan.name, plan.target);
         let name = format!("wait:{}", plan.name);
         self.stage_ended(now, &name, StageState::Down);
         self.fail(now, Exit::Unavailable.code(), sentence, effects);

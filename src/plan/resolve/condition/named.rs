@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Commands, Reader};
+use crate::config::children;
 use crate::config::node::Node;
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, NamedCondition, Section};
@@ -21,8 +22,13 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
     context.name_condition(name, NamedCondition::Evaluating);
     let found = Reader { context, depth: Depth::Whole, commands: Commands::Run }.read(node, &format!("conditions.{name}"));
     let holds = found.plan.holds(&mut |command| {
+        if context.environment.is_recalling() {
+            let text = format!("`command` in [conditions.{name}] runs only at a start, so its result is not known now");
+            context.problem(Problem::at(&node.origin, text));
+            return false;
+        }
         let words: Vec<&str> = command.argv.words().iter().map(Word::value).collect();
-        sys::command::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {
+        sys::command::succeeds(&words, &children::variables(context.environment), COMMAND_LIMIT).unwrap_or_else(|why| {
             let why = match why {
                 Unanswered::Because(why) => why,
                 Unanswered::Stopped(number) => {

@@ -115,6 +115,7 @@ fn impossible_combinations_are_reported() {
         ("path = '${EMPTY:-}'\nremove = true", "`path` in [files] is empty; expected a path"),
         ("path = '/a'\ncopy = '${EMPTY:-}'", "`copy` in [files] is empty; expected a path"),
         ("path = '/a'\ncopy = '/b'\nlink = '/c'", "`link` in [files] excludes `copy`; a file has only one of them"),
+        ("path = '/a'\ncopy = '/a/b/c'\ndelete = true", "`delete` in [files] would delete the source: /a/b/c lies in /a"),
         ("path = '/a'\nlink = '/c'\nmode = '0600'", "`mode` in [files] means nothing for a link (`link`)"),
         ("path = '/a'\ncopy = '/c'\nunset_variables = 'empty'", "`unset_variables` in [files] means nothing for a copy (`copy`)"),
         (

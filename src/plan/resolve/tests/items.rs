@@ -81,7 +81,11 @@ fn a_command_runs_once_for_each_item_and_each_instance() {
     let expected = ["db-of-a", "db-of-b", "db-of-w0", "db-of-w1"];
     assert_eq!(values(&environment), expected);
     assert_eq!((values(&environment), runner.0.load(Ordering::Relaxed)), (expected.map(str::to_owned).to_vec(), 4), "read again");
-    assert_eq!(values(&environment.recalling()), expected, "a reload");
+    let reload = environment.recalling();
+    assert_eq!(values(&reload), expected, "a reload");
+    std::fs::write(&file.0, std::fs::read_to_string(&file.0).unwrap().replace("instances = 2", "instances = 3")).unwrap();
+    let refused = resolve(&request, &reload).unwrap_err().to_string();
+    assert!(refused.contains("`command` in [modules.w.env.DSN] runs only at a start"), "{refused}");
 }
 
 #[test]

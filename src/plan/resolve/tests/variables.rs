@@ -1,6 +1,11 @@
 //! How `[env]` changes the environment, and who sees it.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Arc;
+
 use super::*;
+use crate::config::source::CommandRunner;
 
 /// The value of a variable for the process; none if the plan does not set it.
 fn value<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
@@ -148,4 +153,37 @@ fn words_of_a_command_line_need_no_shell_and_a_shell_is_named_where_one_is_neede
     assert_eq!(secret.main.unwrap().command.argv.to_string(), "run *** *** end");
     let found = problems(toml, &[("LINE", "cat /x | base64 -d")], &[]);
     assert!(found.len() == 1 && found[0].contains("`words` in [modes.api], from LINE, has a `|`, which only a shell can do"), "{found:?}");
+}
+
+/// Answers with the names of the variables of portcullis that it gets.
+struct Names;
+
+impl CommandRunner for Names {
+    fn output(&self, _: &[String], variables: &BTreeMap<OsString, OsString>, _: Duration) -> Result<String, String> {
+        let names: Vec<_> = variables.keys().filter_map(|name| name.to_str()).filter(|name| name.starts_with("PORTCULLIS_")).collect();
+        Ok(names.join(" "))
+    }
+}
+
+#[test]
+fn commands_of_the_configuration_get_no_secret_of_portcullis() {
+    let toml = format!(
+        "[conditions.leaks]\ncommand = ['sh', '-c', 'test -n \"$$PORTCULLIS_HEALTH__TOKEN\"']\n\
+         [conditions.sees]\ncommand = ['sh', '-c', 'test \"$$PORTCULLIS_MODE\" = api']\n\
+         [env]\nOUTPUT = {{ command = ['names'] }}\nLEAKS = {{ value = 'yes', when = {{ condition = 'leaks' }} }}\n\
+         SEES = {{ value = 'yes', when = {{ condition = 'sees' }} }}\nPORTCULLIS_OWN_TOKEN = 'set here'\nAGAIN = {{ command = ['names', 'again'] }}\n{TAIL}"
+    );
+    let file = File::new(&toml);
+    let variables = [("PORTCULLIS_HEALTH__TOKEN", "x"), ("PORTCULLIS_MODE", "api"), ("PATH", "/usr/bin:/bin")];
+    let environment = Environment::new(variables).with_command_runner(Arc::new(Names));
+    let plan = resolve(&RunOptions { file: Some(file.0.clone()), ..RunOptions::default() }, &environment).unwrap();
+    assert_eq!(["OUTPUT", "LEAKS", "SEES"].map(|name| value(&plan, name)), [Some("PORTCULLIS_MODE"), None, Some("yes")]);
+    assert_eq!(value(&plan, "AGAIN"), Some("PORTCULLIS_MODE PORTCULLIS_OWN_TOKEN"), "what `[env]` sets is for children");
+}
+
+#[test]
+fn an_error_of_a_case_leaves_no_later_case() {
+    let toml = format!("[env]\nA = [{{ value = 'a', when = {{ condition = 'unknown' }} }}, 'b']\nB = '${{A}}'\n{TAIL}");
+    let found = problems(&toml, &[("A", "own")], &[]);
+    assert!(found.len() == 1 && found[0].contains("refers to `unknown`"), "{found:?}");
 }

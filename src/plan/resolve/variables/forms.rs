@@ -5,6 +5,7 @@ mod generate;
 use std::path::{Path, PathBuf};
 
 use super::{Outcome, hidden, secret};
+use crate::config::children;
 use crate::config::environment::Assigned;
 use crate::config::interpolate::Text;
 use crate::config::node::{Node, Value};
@@ -80,10 +81,14 @@ fn command(section: &Section<'_>, name: &str, argv: &[String], within: std::time
     let context = section.context();
     // Its variables differ in each item and each instance.
     let known = format!("{} {argv:?} {}", section.path(), context.environment.part());
-    match context.environment.made(&known, |asker| asker.output(argv, context.environment.variables(), within)) {
+    match context.environment.made(&known, |asker| asker.output(argv, &children::variables(context.environment), within)) {
         Some(Ok(value)) => Some(Outcome::Is(hidden(name, Word::plain(value)))),
         Some(Err(why)) => {
             section.problem("command", why);
+            None
+        }
+        None if context.environment.is_recalling() => {
+            section.problem("command", "runs only at a start, so its output is not known now");
             None
         }
         None => {

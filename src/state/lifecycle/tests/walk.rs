@@ -123,7 +123,7 @@ struct World {
 
 impl World {
     fn new(plan: Plan) -> Self {
-        let checks_begun = plan.first().next().is_none();
+        let checks_begun = !plan.prepares();
         Self {
             checks_begun,
             run: Run::of(plan),

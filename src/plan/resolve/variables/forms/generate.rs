@@ -1,7 +1,5 @@
 //! `generate`: a secret that is generated once, by one of several replicas, and read by all.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use base64::Engine;
@@ -11,6 +9,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::super::{Outcome, secret};
 use crate::config::reader::Section;
 use crate::config::source::read_secret;
+use crate::pinned::{Last, PinnedPath};
 
 /// Longer than any real key.
 const LONGEST: usize = 4096;
@@ -119,6 +118,10 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
             section.problem("generate", why);
             None
         }
+        None if environment.is_recalling() => {
+            section.problem("generate", "is done only at a start, so the value is not known now");
+            None
+        }
         None => {
             section.context().notice(format!("{name} is generated only by `run`"));
             Some(Outcome::Unknown("0".repeat(form.length())))
@@ -128,10 +131,14 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
 
 /// The contents of the file; none if it does not exist.
 fn kept(path: &Path) -> Result<Option<String>, String> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("cannot be examined: {error}; it is {}", path.display())),
-        Ok(_) => {}
+    let failed = |why: &dyn std::fmt::Display| format!("cannot be examined: {why}; it is {}", path.display());
+    let absolute = std::path::absolute(path).map_err(|error| failed(&error))?;
+    let exists = |last| PinnedPath::find(&absolute, last).map(|place| place.is_some_and(|place| place.exists()));
+    if !exists(Last::Itself).map_err(|refusal| failed(&refusal))? {
+        return Ok(None);
+    }
+    if !exists(Last::Followed).map_err(|refusal| failed(&refusal))? {
+        return Err(format!("names {}, which is a symbolic link that leads to nothing; remove it", path.display()));
     }
     match read_secret(path) {
         Ok(value) if value.is_empty() => {
