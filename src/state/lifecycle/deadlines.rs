@@ -116,7 +116,7 @@ fn not_executed(started: Option<&StartedPlan>) -> String {
 /// The reason for a start that took too long, and what to check; `last` is the last result of its target.
 fn not_through(started: &StartedPlan, last: Reason) -> String {
     let why = match &started.sign {
-        StartSign::Answers { .. } => format!("{}; {}", last.words(), last.advice()),
+        StartSign::Answers { .. } => last.at_the_limit(),
         StartSign::Notifies => "no READY=1 was received; check that the process sends it to NOTIFY_SOCKET".to_owned(),
         StartSign::Writes(fd) => format!("no line was written to descriptor {fd}; check that the process writes one"),
         StartSign::Line(text) => {
