@@ -1,5 +1,5 @@
 """Heartbeats as portcullis sends them: its own script, and enough of Redis' protocol to send it over thousands of connections."""
-import hashlib, os, socket
+import hashlib, socket
 from measuring import ROOT
 
 SCRIPT = open(f"{ROOT}/src/heartbeat/beat.lua").read()

@@ -58,6 +58,10 @@ def memory(*pids):
 def anonymous(*pids):
     return memory(*pids)["Anonymous"]
 
+def highest(pid):
+    """The most bytes that were ever resident."""
+    return int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{pid}/status").read())[1]) * 1024
+
 def quantile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * share))]

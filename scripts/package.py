@@ -66,10 +66,11 @@ def pages():
 
 
 def documents():
-    """(name, bytes) of the pages for people, with the schema for editors and the example; their links lead to each other."""
+    """(name, bytes) of the pages for people, with the schema for editors, the example, and the other files that they link to."""
     top = ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-    below = sorted(path for folder in ("docs", "docker/example") for path in (SOURCE / folder).iterdir())
-    return [(name, (SOURCE / name).read_bytes()) for name in (*top, *(str(path.relative_to(SOURCE)) for path in below))]
+    below = [path for folder in ("docs", "docker/example", "docker/entrypoints") for path in (SOURCE / folder).rglob("*") if path.is_file()]
+    below.append(SOURCE / "src/presets/dify.toml")
+    return [(name, (SOURCE / name).read_bytes()) for name in (*top, *sorted(str(path.relative_to(SOURCE)) for path in below))]
 
 
 def tarball(machine):

@@ -4,9 +4,11 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Command};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, Command, ValueHint};
 use clap_complete::Shell;
 use portcullis::cli::{Count, Opt, Positional, SUBCOMMANDS, Subcommand, WITHOUT};
+use portcullis::config::preset;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: pages FOLDER")?;
@@ -25,7 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The table of the command line in the words of the library that writes the pages.
 fn described(of: &'static Subcommand) -> Command {
     let shown = of.options().filter(|option| !option.about.is_empty());
-    let command = Command::new(of.name).about(of.about).after_help(of.example).args(shown.map(option)).args(of.words.iter().map(word));
+    let command = Command::new(of.name).about(of.about).after_help(of.example).args(shown.map(option));
+    let command = command.args(of.words.iter().map(|positional| word(of, positional)));
     if of.has_short_help() {
         command
     } else {
@@ -36,15 +39,27 @@ fn described(of: &'static Subcommand) -> Command {
 fn option(of: &'static Opt) -> Arg {
     let arg = Arg::new(of.long).long(of.long).help(of.about);
     let arg = if let Some(letter) = of.short { arg.short(letter) } else { arg };
-    match of.value {
-        Some(name) if of.repeats => arg.value_name(name).action(ArgAction::Append),
-        Some(name) => arg.value_name(name),
-        None => arg.action(ArgAction::SetTrue),
+    let Some(name) = of.value else { return arg.action(ArgAction::SetTrue) };
+    let arg = arg.value_name(name).action(if of.repeats { ArgAction::Append } else { ArgAction::Set });
+    match (of.long, name) {
+        ("level", _) => one_of(arg, &["live", "ready", "deep"]),
+        ("signal-scope", _) => one_of(arg, &["child", "group"]),
+        ("preset", _) => one_of(arg, &preset::names().collect::<Vec<_>>()),
+        (_, "FILE") => arg.value_hint(ValueHint::FilePath),
+        ("socket", _) => arg.value_hint(ValueHint::AnyPath),
+        // No file is a mode, a signal or a duration.
+        _ => arg.value_hint(ValueHint::Other),
     }
 }
 
-fn word(of: &'static Positional) -> Arg {
+/// A value that shells complete to one of these; the help has them already.
+fn one_of(arg: Arg, values: &[&'static str]) -> Arg {
+    arg.value_parser(PossibleValuesParser::new(values)).hide_possible_values(true)
+}
+
+fn word(subcommand: &Subcommand, of: &'static Positional) -> Arg {
     let arg = Arg::new(of.name).value_name(of.name).help(of.about);
+    let arg = if subcommand.name == "preset" { one_of(arg, &preset::names().collect::<Vec<_>>()) } else { arg };
     match of.count {
         Count::One => arg.required(true),
         Count::AtMostOne => arg,

@@ -1,8 +1,8 @@
-"""Plots as SVG without a library: panels side by side, each from zero, readable on a light and on a dark page."""
+"""Plots as SVG without a library: panels, three in a row, each from zero, readable on a light and on a dark page."""
 import math
 from html import escape
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 210, 52, 18, 44, 42
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, IN_A_ROW = 300, 210, 52, 18, 44, 42, 3
 
 STYLE = """
   .page { fill: #ffffff } text { font: 11px system-ui, sans-serif; fill: #3d444d } .head { font-weight: 600; fill: #1f2328 }
@@ -22,17 +22,17 @@ def steps(most, count=4):
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     return [step * number for number in range(math.ceil((most or 1) / step - 1e-9) + 1)]
 
-def panel(left, head, across, points, log=False, bound=None):
+def panel(head, across, points, log=False, bound=None):
     """One panel: `points` are pairs; `log` spaces sizes by their logarithm and marks each; `bound` is a dashed line."""
     at = math.log10 if log else float
     xs, ys = [x for x, _ in points], [y for _, y in points]
     marks = xs if log else steps(max(xs))
     ticks = steps(max([*ys, bound or 0]))
     first, last = (at(xs[0]), at(xs[-1])) if log else (0, marks[-1])
-    place = lambda x: left + LEFT + (at(x) - first) / ((last - first) or 1) * (WIDTH - LEFT - RIGHT)
+    place = lambda x: LEFT + (at(x) - first) / ((last - first) or 1) * (WIDTH - LEFT - RIGHT)
     level = lambda y: HEIGHT - BOTTOM - y / ticks[-1] * (HEIGHT - TOP - BOTTOM)
-    begin, end = left + LEFT, left + WIDTH - RIGHT
-    out = [f'<text class="head" x="{left + 12}" y="22">{escape(head)}</text>']
+    begin, end = LEFT, WIDTH - RIGHT
+    out = [f'<text class="head" x="12" y="22">{escape(head)}</text>']
     for tick in ticks:
         kind = "grid" if tick else "axis"
         out.append(f'<line class="{kind}" x1="{begin}" x2="{end}" y1="{level(tick):.1f}" y2="{level(tick):.1f}"/>')
@@ -48,11 +48,12 @@ def panel(left, head, across, points, log=False, bound=None):
     return out
 
 def write(path, title, panels):
-    """`panels`: the arguments of `panel` after the first, as dictionaries."""
-    width = WIDTH * len(panels)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" role="img">',
-           f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>", f'<rect class="page" width="{width}" height="{HEIGHT}" rx="6"/>']
+    """`panels`: the arguments of `panel`, as dictionaries."""
+    width, height = WIDTH * min(len(panels), IN_A_ROW), HEIGHT * math.ceil(len(panels) / IN_A_ROW)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
+           f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>", f'<rect class="page" width="{width}" height="{height}" rx="6"/>']
     for number, words in enumerate(panels):
-        out += panel(number * WIDTH, **words)
+        row, column = divmod(number, IN_A_ROW)
+        out += [f'<g transform="translate({column * WIDTH} {row * HEIGHT})">', *panel(**words), "</g>"]
     with open(path, "w") as file:
         file.write("\n".join([*out, "</svg>\n"]))

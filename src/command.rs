@@ -6,6 +6,7 @@ pub mod interrupt;
 pub mod order;
 pub mod plan;
 pub mod preset;
+pub mod printing;
 pub mod ready;
 pub mod run;
 mod stability;

@@ -13,7 +13,8 @@ use crate::log;
 use crate::outcome::ErrorKind;
 use crate::plan::{ModuleId, Plan};
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, Stage, StageState};
+use crate::state::copy_on_write::CopyOnWrite;
+use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, StageState};
 
 /// How often a continuing wait is logged.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -25,6 +26,20 @@ const LIVE_EVERY: Duration = Duration::from_millis(250);
 /// million comparisons for every event.
 fn counterpart<T>(before: &[T], index: usize, is_same: impl Fn(&T) -> bool) -> Option<&T> {
     before.get(index).filter(|old| is_same(old)).or_else(|| before.iter().find(|old| is_same(old)))
+}
+
+/// The items that have changed, each with its earlier state.
+fn changed<'a, T>(
+    before: &'a [CopyOnWrite<T>],
+    after: &'a [CopyOnWrite<T>],
+    is_same: impl Fn(&T, &T) -> bool + 'a,
+) -> impl Iterator<Item = (&'a T, &'a T)> {
+    after.iter().enumerate().filter_map(move |(index, new)| {
+        if before.get(index).is_some_and(|old| new.is_unchanged(old)) {
+            return None;
+        }
+        counterpart(before, index, |old| is_same(old, new)).map(|old| (&**new, &**old))
+    })
 }
 
 /// Logs the events of one run.
@@ -54,15 +69,13 @@ impl EventLog {
     pub fn record(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         // Changes of a module's process are logged for the module, those of the heartbeat by its writer.
         let logged_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
-        for (index, new) in after.checks.iter().enumerate().filter(|(_, check)| !logged_elsewhere(check)) {
-            let old = counterpart(&before.checks, index, |old| old.name == new.name);
-            if let Some(old) = old.filter(|old| old.totals != new.totals) {
+        for (new, old) in changed(&before.checks, &after.checks, |old, new| old.name == new.name) {
+            if !logged_elsewhere(new) && old.totals != new.totals {
                 self.record_check(old, new, before.phase, now);
             }
         }
-        let is_over = |stage: &Stage| stage.step == StageState::Up && stage.name.starts_with("wait:");
-        for (index, new) in after.stages.iter().enumerate().filter(|(_, stage)| is_over(stage)) {
-            if counterpart(&before.stages, index, |old| old.name == new.name).is_some_and(|old| old.step != new.step) {
+        for (new, old) in changed(&before.stages, &after.stages, |old, new| old.name == new.name) {
+            if new.step == StageState::Up && new.name.starts_with("wait:") && old.step != new.step {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
         }

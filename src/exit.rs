@@ -14,6 +14,8 @@ pub enum Exit {
     Unavailable = 69,
     /// An internal error of portcullis.
     Internal = 70,
+    /// Standard output cannot be written.
+    Output = 74,
     /// The migration lock was not available in time.
     LockTimeout = 75,
     /// The migration lock was lost while the migration ran.
@@ -34,17 +36,21 @@ pub enum Exit {
 
 impl Exit {
     /// Every code with what it means to the person who reads it, in the order of `docs/exit-codes.md`.
-    pub const TABLE: [(Self, &'static str); 12] = [
+    pub const TABLE: [(Self, &'static str); 13] = [
         (Self::Success, "the run did what was requested"),
         (Self::Usage, "wrong usage of the command line"),
         (Self::Unavailable, "a dependency did not get ready in time, or the startup check did not pass within its limit"),
         (Self::Internal, "an internal error of portcullis"),
+        (Self::Output, "the output of a subcommand could not be written, for example to a full disk"),
         (Self::LockTimeout, "the migration lock was not available in time"),
         (Self::LockLost, "the migration lock was lost while the migration ran, and the migration was stopped"),
         (Self::NotAllowed, "the running portcullis refuses control requests from this user"),
-        (Self::Config, "wrong configuration"),
+        (
+            Self::Config,
+            "wrong configuration, an entry of `[[files]]` that could not be applied, or an address of `[health]` that is in use",
+        ),
         (Self::NeedsRestart, "`reload`: a changed key cannot take effect while the service runs"),
-        (Self::MigrationTimeout, "the migration ran past its own limit"),
+        (Self::MigrationTimeout, "the migration or a step ran past its own limit"),
         (Self::NotExecutable, "the command is not executable"),
         (Self::NotFound, "the command was not found"),
     ];
@@ -111,6 +117,6 @@ mod tests {
     fn the_table_names_each_code_once() {
         let mut codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
         codes.dedup();
-        assert_eq!(codes, [0, 64, 69, 70, 75, 76, 77, 78, 79, 124, 126, 127]);
+        assert_eq!(codes, [0, 64, 69, 70, 74, 75, 76, 77, 78, 79, 124, 126, 127]);
     }
 }

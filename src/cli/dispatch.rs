@@ -13,6 +13,7 @@ use super::table::{SUBCOMMANDS, WITHOUT};
 use super::{options, wait};
 use crate::command;
 use crate::command::order::ClientOrder;
+use crate::command::printing::print_last;
 use crate::config::problem::suggest;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -159,8 +160,6 @@ fn plan(request: &RunOptions, environment: &Environment, json: bool) -> u8 {
     }
 }
 
-/// Writes to standard output; errors are ignored, because the reader may stop reading early.
 fn print(text: &str) -> u8 {
-    let _ = stream::stdout().write_all(visible::lines(text).as_bytes());
-    Exit::Success.code()
+    print_last(&visible::lines(text), Exit::Success)
 }

@@ -139,12 +139,22 @@ fn reasons(body: &str) -> Vec<String> {
     let document: Value = serde_json::from_str(body).unwrap_or_default();
     let Some(meta) = document.get("_meta").and_then(Value::as_object) else { return Vec::new() };
     let named = meta.iter().filter(|(name, _)| is_name(name));
+    let named = named.map(|(name, failure)| (name, failure.get("error").and_then(Value::as_str).filter(|error| is_public(error))));
+    // After a failed start portcullis itself is also down, and stopping; neither is the cause.
+    let failed = named.clone().any(|item| is_failed_start(&item));
     named
-        .map(|(name, failure)| match failure.get("error").and_then(Value::as_str).filter(|error| is_public(error)) {
-            Some(error) => format!("{name}: {error}"),
-            None => name.clone(),
+        .filter(|(name, _)| !failed || !["supervisor", "shutdown"].contains(&name.as_str()))
+        .map(|(name, error)| match (name.as_str(), error) {
+            _ if is_failed_start(&(name, error)) => "the start failed".to_owned(),
+            ("shutdown", Some(_)) => "it is being stopped".to_owned(),
+            (_, Some(error)) => format!("{name}: {error}"),
+            (_, None) => name.clone(),
         })
         .collect()
+}
+
+fn is_failed_start((name, error): &(&String, Option<&str>)) -> bool {
+    *name == "startup" && *error == Some(Phase::Failed.word())
 }
 
 /// `redis` for every line `[-]redis failed: reason withheld`.

@@ -8,6 +8,7 @@ use percent_encoding::utf8_percent_encode;
 
 use super::http_client::endpoint::{Endpoint, ServerLocation};
 use super::http_client::{self, HttpRequest, HttpResponse};
+use super::printing::print_last;
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -70,10 +71,9 @@ pub struct Options {
 pub fn run(options: &Options, environment: &Environment) -> u8 {
     let (exit, text) = give(options, environment);
     if exit == 0 {
-        let _ = writeln!(stream::stdout(), "{text}");
-    } else {
-        let _ = writeln!(stream::stderr(), "portcullis {}: {text}", options.order.word());
+        return print_last(&format!("{text}\n"), Exit::Success);
     }
+    let _ = writeln!(stream::stderr(), "portcullis {}: {text}", options.order.word());
     exit
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::printing::print;
 use super::stability::Stability;
 use crate::clock::patience;
 use crate::config::source::Environment;
@@ -98,8 +99,8 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
                 let news = if options.json { text.clone() } else { as_text(options, &found.timeless()) };
                 if news != printed {
                     printed = news;
-                    if stream::stdout().write_all(text.as_bytes()).is_err() {
-                        return Exit::Success.code();
+                    if let Err(exit) = print(&text) {
+                        return exit.code();
                     }
                 }
             }

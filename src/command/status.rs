@@ -12,6 +12,7 @@ use self::fit::fit;
 use self::paint::paint;
 use super::http_client::endpoint::{Endpoint, ServerLocation};
 use super::http_client::{self, HttpRequest};
+use super::printing::{print, print_last};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -65,7 +66,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
         let answer = look(&endpoints, options.json);
         if !options.watch {
             return match answer {
-                Ok(text) => print(&shown(text)).map_or_else(|_| Exit::Success.code(), |()| Exit::Success.code()),
+                Ok(text) => print_last(&shown(text), Exit::Success),
                 Err(problem) => complain(&problem, Exit::Unavailable),
             };
         }
@@ -88,8 +89,8 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
             }
             Err(problem) => print(&format!("{before}{problem}\n")),
         };
-        if printed.is_err() {
-            return Exit::Success.code();
+        if let Err(exit) = printed {
+            return exit.code();
         }
         std::thread::park_timeout(PAUSE);
     }
@@ -105,11 +106,6 @@ fn look(endpoints: &[Endpoint], json: bool) -> Result<String, String> {
         404 => Err("this view is switched off on the network; use the unix socket with --socket".to_owned()),
         status => Err(format!("the response has status {status}")),
     }
-}
-
-fn print(text: &str) -> io::Result<()> {
-    let mut out = stream::stdout();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 fn complain(problem: &str, exit: Exit) -> u8 {

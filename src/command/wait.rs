@@ -118,12 +118,9 @@ pub fn run(request: &Options, environment: &Environment) -> u8 {
             signal_code(number as u8)
         }
         End::Ready | End::NotReady => {
-            board.conclude(request, matches!(end, End::Ready), began.elapsed());
-            match end {
-                End::Ready if request.command.is_empty() => Exit::Success.code(),
-                End::Ready => handover::become_command(&request.command),
-                _ => Exit::Unavailable.code(),
-            }
+            let ready = matches!(end, End::Ready);
+            let code = board.conclude(request, ready, began.elapsed());
+            if ready && !request.command.is_empty() { handover::become_command(&request.command) } else { code }
         }
     }
 }

@@ -117,7 +117,7 @@ pub struct EnvironmentSection {
     #[schemars(default)]
     pub default: Variables,
     /// The variables that are set from the file that `NAME_FILE` names, as `["DB_PASSWORD", "POSTGRES_*"]`: names, or patterns for the names whose
-    /// `NAME_FILE` is set. `NAME_FILE` itself is then not passed on.
+    /// `NAME_FILE` is set. A `NAME_FILE` that names a file is not passed on; an empty one names none, and stays as it is.
     #[schemars(default)]
     pub expand_files: Vec<Text>,
     /// What happens if both `NAME` and `NAME_FILE` are set.

@@ -20,7 +20,7 @@ use faults::Faults;
 
 pub use engine::{SHOWN, own_way};
 pub use named::NamedCondition;
-pub use values::truth;
+pub use values::{TRUTHS, truth};
 
 /// The state that all sections of one reading share: the environment and the results.
 pub struct Context<'e> {

@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{counterpart, took};
+use super::{changed, took};
 use crate::clock::Moment;
 use crate::state::snapshot::{CurrentStep, Doing, Snapshot, Stage, StageState};
 
@@ -13,8 +13,10 @@ fn name(stage: &str) -> &str {
 
 /// Logs what is different in `after`.
 pub(super) fn record(before: &Snapshot, after: &Snapshot) {
-    for (index, new) in after.stages.iter().enumerate().filter(|(_, stage)| stage.name.starts_with("step:")) {
-        let Some(old) = counterpart(&before.stages, index, |old| old.name == new.name) else { continue };
+    for (new, old) in changed(&before.stages, &after.stages, |old, new| old.name == new.name) {
+        if !new.name.starts_with("step:") {
+            continue;
+        }
         if old.began.is_none() && new.began.is_some() {
             info!("the step `{}` begins", name(&new.name));
         }

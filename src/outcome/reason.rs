@@ -68,6 +68,14 @@ impl Reason {
         }
     }
 
+    /// The detail and what to check, when a limit is over: an attempt that had begun then has no result yet.
+    pub fn at_the_limit(self) -> String {
+        match self.kind {
+            ErrorKind::Never => format!("the first attempt had not ended; {}", ErrorKind::Timeout.advice()),
+            _ => format!("{}; {}", self.words(), self.advice()),
+        }
+    }
+
     /// What to check.
     pub const fn advice(self) -> &'static str {
         match self.detail {

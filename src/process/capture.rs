@@ -87,6 +87,8 @@ impl CommandRunner for CommandCapture {
         let theirs = Arc::clone(&birth);
         let body = move || {
             let _ = started.send(prepared.start(&theirs));
+            // Its reader also waits for the end of the channel.
+            drop(started);
             drop(writing);
             let _ = lives.recv();
         };

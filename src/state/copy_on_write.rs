@@ -9,6 +9,13 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopyOnWrite<T>(Arc<T>);
 
+impl<T> CopyOnWrite<T> {
+    /// Whether neither of the two was changed since one was copied from the other.
+    pub fn is_unchanged(&self, since: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &since.0)
+    }
+}
+
 impl<T> From<T> for CopyOnWrite<T> {
     fn from(value: T) -> Self {
         Self(Arc::new(value))
@@ -38,8 +45,9 @@ mod tests {
     fn a_change_is_not_seen_by_who_has_the_value_from_before() {
         let mut one = CopyOnWrite::from(vec![1]);
         let before = one.clone();
-        assert!(Arc::ptr_eq(&one.0, &before.0));
+        assert!(one.is_unchanged(&before));
         one.push(2);
+        assert!(!one.is_unchanged(&before));
         assert_eq!((&**one, &**before), (&[1, 2][..], &[1][..]));
     }
 }

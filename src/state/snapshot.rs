@@ -181,7 +181,7 @@ pub struct Snapshot {
     /// When everything that counts for the start was first done; none before that.
     pub start_over: Option<Moment>,
     /// The stages of the start in order.
-    pub stages: CopyOnWrite<Vec<Stage>>,
+    pub stages: CopyOnWrite<Vec<CopyOnWrite<Stage>>>,
     /// The current step; none between steps.
     pub step: Option<CurrentStep>,
     /// The checks in the order of the configuration, the process itself last.

@@ -2,6 +2,7 @@
 
 use crate::support::child::polite;
 use crate::support::{Portcullis, secs};
+use std::fs::File;
 use std::net::TcpListener;
 
 const TWO_MODES: &str = r#"
@@ -248,4 +249,45 @@ fn a_health_address_in_use_is_78_and_named() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_unless_its_reader_is_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("tcp://{}", listener.local_addr().unwrap());
+    let running = Portcullis::new().sh(&polite()).start();
+    running.until_stdout("ready", secs(20));
+    let listen = format!("127.0.0.1:{}", running.port);
+    for args in [
+        &["schema"][..],
+        &["schema", "--openapi"],
+        &["plan", "--", "true"],
+        &["plan", "--json", "--", "true"],
+        &["preset"],
+        &["preset", "django"],
+        &["status", "--listen", &listen],
+        &["status", "--watch", "--listen", &listen],
+        &["wait", "--json", &target],
+        &["help"],
+        &["help", "run"],
+        &["--version"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let said = Portcullis::new().args(args).stdout_to(full).output();
+        assert_eq!(
+            said.exits(74).stderr,
+            "portcullis: cannot write to standard output: No space left on device; check the file or device behind it\n",
+            "{args:?}"
+        );
+        let (reading, gone) = std::io::pipe().unwrap();
+        drop(reading);
+        let said = Portcullis::new().args(args).stdout_to(gone).output().exits(0);
+        assert_eq!(said.stderr, "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_boolean_that_is_none_is_answered_with_every_word_for_it() {
+    let plan = Portcullis::new().env("MIGRATION_ENABLED", "maybe").args(["plan", "--", "true"]).output();
+    plan.exits(78).says(&["`maybe`; expected `true` or `false` (or 1, yes, on, 0, no, off)"]);
 }

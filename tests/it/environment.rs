@@ -1,6 +1,6 @@
 //! The environment of the processes, and its values that come from the machine.
 
-use crate::support::{Dir, Portcullis, eventually, left_out, root, secs, unique};
+use crate::support::{Dir, Portcullis, Stopwatch, eventually, left_out, root, secs, unique};
 use std::path::{Path, PathBuf};
 
 /// A cgroup that grants a part of the processors, gone when dropped.
@@ -117,6 +117,19 @@ fn a_command_that_fails_hangs_or_writes_too_much_is_78_with_the_reason() {
         let config = format!("[env]\nA = {{ {command} }}\n[modes.api]\ncommand = ['true']\n");
         Portcullis::new().config(&config).output().exits(78).says(&["`command` in [env.A]", words]);
     }
+}
+
+#[test]
+fn the_end_of_a_command_is_noticed_at_once() {
+    let mut config = "[env]\n".to_owned();
+    for number in 0..30 {
+        config += &format!("A{number} = {{ command = ['true'] }}\n");
+    }
+    // What it leaves behind keeps its pipe open.
+    config += "LEFT = { command = ['sh', '-c', 'sleep 600 & echo left'] }\n[modes.api]\ncommand = ['sh', '-c', 'echo $$LEFT']\n";
+    let watch = Stopwatch::start();
+    assert_eq!(Portcullis::new().config(&config).output().exits(0).stdout, "left\n");
+    assert!(watch.elapsed() < secs(20), "{:?} for 31 commands", watch.elapsed());
 }
 
 #[test]

@@ -89,6 +89,10 @@ fn the_packages_are_the_same_twice_and_install() {
     for file in ["LICENSE", "docs/configuration.md", "docs/portcullis.schema.json"] {
         assert!(top.join(file).exists(), "{file}");
     }
+    for pages in [&top, &installed.path().join("usr/share/doc/portcullis")] {
+        assert_eq!(dead_links(pages), Vec::<String>::new());
+    }
+    bash_completes(&top.join("completions/portcullis.bash"));
     // It reads its options itself, without the library that describes those of the others.
     let healthcheck = [
         ("man/portcullis-healthcheck.1", "\\-\\-level"),
@@ -123,6 +127,46 @@ fn the_packages_are_the_same_twice_and_install() {
     assert_eq!(sbom["dependencies"], json!([{ "ref": "cpufeatures", "dependsOn": ["libc"] }]), "what one machine alone needs is listed");
     assert_eq!(sbom["metadata"]["component"]["bom-ref"], "path+file:///portcullis#portcullis@1");
     assert!(sbom["metadata"]["properties"][0]["value"].as_str().unwrap().starts_with("rustc "), "{sbom}");
+}
+
+/// The relative links of the pages in a folder, and in `docs` below it, that lead nowhere.
+fn dead_links(top: &Path) -> Vec<String> {
+    let mut dead = Vec::new();
+    for folder in [top.to_owned(), top.join("docs")] {
+        for entry in
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "md"))
+        {
+            let text = fs::read_to_string(&entry).unwrap();
+            let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+            let relative = links.filter(|link| !link.is_empty() && !link.contains(':') && !link.contains(char::is_whitespace));
+            let missing = relative.filter(|link| !folder.join(link).exists());
+            dead.extend(missing.map(|link| format!("{}: {link}", entry.file_name().unwrap().to_string_lossy())));
+        }
+    }
+    dead
+}
+
+/// Asks the completions as bash does when tab is pressed at the end of a command line.
+#[track_caller]
+fn bash_completes(script: &Path) {
+    let folder = Dir::new();
+    folder.file("some.toml", "");
+    let offered = |line: &str| {
+        let ask = "source \"$1\"; compopt() { :; }; COMP_WORDS=(${@:2} ''); COMP_CWORD=$(($# - 1)); _portcullis portcullis '' \"${@: -1}\"; echo \"${COMPREPLY[*]}\"";
+        let mut bash = Command::new("bash");
+        bash.args(["-c", ask, "bash"]).arg(script).args(line.split(' ')).current_dir(folder.path());
+        run(&mut bash).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offered("portcullis healthcheck --level"), ["live", "ready", "deep"]);
+    assert_eq!(offered("portcullis run --signal-scope"), ["child", "group"]);
+    for line in ["portcullis preset", "portcullis run --preset"] {
+        let presets = offered(line);
+        assert!(["django", "dify"].iter().all(|name| presets.iter().any(|preset| preset == name)), "{line}: {presets:?}");
+    }
+    assert_eq!(offered("portcullis run --config"), ["some.toml"]);
+    for line in ["portcullis run --mode", "portcullis wait --timeout", "portcullis healthcheck --listen"] {
+        assert_eq!(offered(line), Vec::<String>::new(), "{line}");
+    }
 }
 
 /// Follows an OCI layout from its index to the layer of each machine; each blob has the digest that it is named by.

@@ -67,7 +67,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_and_one_that_may_does_not() {
     run.exits(3);
     assert_eq!(order(&run), ["tried", "tried"]);
     assert!(
-        run.streams().1.contains("the step `seed` failed: it ended with status 3, so the process was not started"),
+        run.streams().1.contains("the step `seed` failed, so the process was not started: it ended with status 3"),
         "{}",
         run.streams().1
     );

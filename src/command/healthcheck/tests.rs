@@ -102,9 +102,13 @@ fn line_of(level: Level, status: u16, body: &str) -> (bool, String) {
 #[test]
 fn the_line_says_what_is_wrong_in_fixed_words() {
     let meta = r#"{"redis":"nok","app":"nok","status":"nok","_meta":{"redis":{"elapsed":"5.2","error":"authentication failed"},"startup":{"error":"waiting"},"db":{"error":"password=hunter2"},"<b>":{"error":"timed out"}}}"#;
+    let failed = r#"{"_meta":{"app":{"error":"process not running"},"supervisor":{"error":"process not running"},"startup":{"error":"failed"},"shutdown":{"error":"peer not ready"}}}"#;
+    let stopping = r#"{"_meta":{"shutdown":{"error":"peer not ready"}}}"#;
     for (level, status, body, healthy, line) in [
         (Level::Deep, 200, "{}", true, "healthy"),
         (Level::Deep, 500, meta, false, "not healthy: redis: authentication failed, startup: waiting, db"),
+        (Level::Deep, 500, failed, false, "not healthy: app: process not running, the start failed"),
+        (Level::Deep, 500, stopping, false, "not healthy: it is being stopped"),
         (Level::Deep, 500, "nonsense", false, "not healthy: the response has status 500"),
         (Level::Ready, 200, "ok", true, "ready"),
         (

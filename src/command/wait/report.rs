@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::row::{Hold, Row};
 use super::{Options, Reporting};
+use crate::command::printing::print_last;
 use crate::exit::Exit;
 use crate::log::stream;
 use crate::outcome::Failure;
@@ -143,23 +144,23 @@ impl Board {
         if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() }
     }
 
-    /// One line per target and, unless all are ready, one with the exit code; or JSON.
-    pub(super) fn conclude(&mut self, request: &Options, ready: bool, waited: Duration) {
+    /// One line per target and, unless all are ready, one with the exit code; or JSON. Returns the exit code of a wait without a command.
+    pub(super) fn conclude(&mut self, request: &Options, ready: bool, waited: Duration) -> u8 {
+        let exit = if ready { Exit::Success } else { Exit::Unavailable };
         self.finish();
         self.rows.iter_mut().for_each(|row| row.conclude(waited));
         if request.output == Reporting::Json {
             let document = json!({ "ready": ready, "targets": self.rows.iter().map(Row::json).collect::<Vec<_>>() });
             let text = format!("{document}\n");
             // Standard output belongs to the command.
-            let _ = if request.command.is_empty() {
-                stream::stdout().write_all(text.as_bytes())
-            } else {
-                stream::stderr().write_all(text.as_bytes())
-            };
-            return;
+            if request.command.is_empty() {
+                return print_last(&text, exit);
+            }
+            let _ = stream::stderr().write_all(text.as_bytes());
+            return exit.code();
         }
         if self.quiet {
-            return;
+            return exit.code();
         }
         let mut text = String::new();
         for row in &self.rows {
@@ -171,10 +172,11 @@ impl Board {
         }
         if !ready {
             let (missing, all, waited) = (self.rows.iter().filter(|row| row.ready.is_none()).count(), self.rows.len(), took(waited));
-            let code = Exit::Unavailable.code();
+            let code = exit.code();
             let _ = writeln!(text, "portcullis: gave up after {waited} with {missing} of {all} targets not ready; exit code {code}");
         }
         let _ = stream::stderr().write_all(text.as_bytes());
+        exit.code()
     }
 }
 

@@ -275,8 +275,11 @@ mod tests {
             ("count = 'x'", "p.toml:2:9: `count` in [s] is `x`; expected a whole number from 1 to 9"),
             ("count = 1.5", "p.toml:2:9: `count` in [s] is `1.5`; expected a whole number from 1 to 9"),
             ("count = true", "p.toml:2:9: `count` in [s] is a boolean; expected a number"),
-            ("flag = 'tru'", "p.toml:2:8: `flag` in [s] is `tru`; expected `true` or `false`"),
-            ("flag = '${MY_FLAG}'", "p.toml:2:8: `flag` in [s], from MY_FLAG, is `maybe\\r`; expected `true` or `false`"),
+            ("flag = 'tru'", "p.toml:2:8: `flag` in [s] is `tru`; expected `true` or `false` (or 1, yes, on, 0, no, off)"),
+            (
+                "flag = '${MY_FLAG}'",
+                "p.toml:2:8: `flag` in [s], from MY_FLAG, is `maybe\\r`; expected `true` or `false` (or 1, yes, on, 0, no, off)",
+            ),
             ("flag = 1", "p.toml:2:8: `flag` in [s] is a number; expected `true` or `false`"),
             ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; expected one of `able`, `b`"),
             ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel` (did you mean `able`?); expected one of `able`, `b`"),

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
-use super::{Context, Depth, truth};
+use super::{Context, Depth, TRUTHS, truth};
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Node, Table, Value};
 use crate::config::problem::nearest;
@@ -127,7 +127,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         match &self.node.value {
             Value::String(text) => {
                 let flag = truth(&self.text(text)?.value());
-                visitor.visit_bool(flag.ok_or_else(|| Fault::message(format!("is `{SHOWN}`; expected `true` or `false`")))?)
+                visitor.visit_bool(flag.ok_or_else(|| Fault::message(format!("is `{SHOWN}`; expected {TRUTHS}")))?)
             }
             Value::Boolean(flag) => visitor.visit_bool(*flag),
             _ => Err(self.wants("`true` or `false`")),

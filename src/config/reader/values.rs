@@ -4,6 +4,9 @@ use super::{Depth, Section};
 use crate::config::interpolate::Text;
 use crate::config::node::Node;
 
+/// What [`truth`] accepts, for messages.
+pub const TRUTHS: &str = "`true` or `false` (or 1, yes, on, 0, no, off)";
+
 /// A text as a boolean, in any case; none if it is neither. Every boolean that may come from a variable is read by this function.
 pub fn truth(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {

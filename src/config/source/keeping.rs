@@ -1,8 +1,7 @@
 //! Values that are generated once and kept in a file: written once nothing prevents the start any more.
 
-use std::fmt::Display;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -12,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::Environment;
-use crate::pinned::{Last, PinnedPath};
+use crate::pinned::{Last, PinnedPath, RefusalReason};
 
 impl Environment {
     /// Records that this value has to be kept in `path`.
@@ -37,11 +36,16 @@ impl Environment {
 }
 
 fn make(path: &Path, value: &str) -> Result<bool, String> {
-    let failed = |why: &dyn Display| {
-        format!("{}, which is to keep what was generated, cannot be made: {why}; its directory has to be there", path.display())
+    let failed = |error: &std::io::Error| {
+        let check = to_check(error.kind());
+        format!("{}, which is to keep what was generated, cannot be made: {error}{check}", path.display())
     };
     let path = &std::path::absolute(path).map_err(|error| failed(&error))?;
-    let place = PinnedPath::find(path, Last::Itself).map_err(|refusal| failed(&refusal))?.ok_or_else(|| failed(&Errno::ENOENT.desc()))?;
+    let place = PinnedPath::find(path, Last::Itself).map_err(|refusal| match refusal.why {
+        RefusalReason::Kernel(error) => failed(&error.into()),
+        RefusalReason::Rule(why) => failed(&std::io::Error::other(why)),
+    })?;
+    let place = place.ok_or_else(|| failed(&Errno::ENOENT.into()))?;
     let draft = format!(".{}.{:016x}", place.name().display(), fastrand::u64(..));
     let write = || {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -56,4 +60,28 @@ fn make(path: &Path, value: &str) -> Result<bool, String> {
     });
     let _ = unlinkat(place.dir(), draft.as_str(), UnlinkatFlags::NoRemoveDir);
     linked.map_err(|error| failed(&error))
+}
+
+/// What to check for this error, as the end of a sentence.
+const fn to_check(error: ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::NotFound => "; its directory has to be there",
+        ErrorKind::PermissionDenied => "; check the owner of its directory, and the user of portcullis",
+        ErrorKind::ReadOnlyFilesystem => "; mount a writable file system there",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; check the free space on that file system",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_a_missing_directory() {
+        let check = |number| to_check(std::io::Error::from_raw_os_error(number).kind());
+        assert!(check(libc::ENOSPC).contains("free space") && check(libc::EDQUOT).contains("free space"));
+        assert!(check(libc::ENOENT).contains("its directory has to be there"));
+        assert_eq!(check(libc::EIO), "");
+    }
 }

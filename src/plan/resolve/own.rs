@@ -2,7 +2,7 @@
 
 use crate::config::origin::Origin;
 use crate::config::problem::Problem;
-use crate::config::reader::{Context, truth};
+use crate::config::reader::{Context, TRUTHS, truth};
 use crate::plan::resolve::RunOptions;
 
 /// An ad-hoc command.
@@ -32,7 +32,7 @@ pub(super) fn flag(context: &Context<'_>, name: &str) -> bool {
     let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
     truth(&value).unwrap_or_else(|| {
         let origin = Origin::Variable(name.into());
-        context.problem(Problem::at(&origin, format!("is `{value}`; expected `true` or `false`")));
+        context.problem(Problem::at(&origin, format!("is `{value}`; expected {TRUTHS}")));
         false
     })
 }

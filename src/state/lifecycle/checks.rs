@@ -92,13 +92,13 @@ impl Lifecycle {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let check = self.snapshot.checks.iter().find(|check| check.id == Some(id));
         let why = check.map_or(ErrorKind::Never.into(), |check| check.why(check.effective(now).1));
-        let (words, advice) = if why.kind == ErrorKind::Ok {
+        let why = if why.kind == ErrorKind::Ok {
             let passes = plan.success_threshold;
-            (format!("it passed, but not {passes} times in a row"), "give it a longer `wait` or a lower `success_threshold`")
+            format!("it passed, but not {passes} times in a row; give it a longer `wait` or a lower `success_threshold`")
         } else {
-            (why.words().to_owned(), why.advice())
+            why.at_the_limit()
         };
-        let sentence = format!("{} ({}) {how}: {words}; {advice}", plan.name, plan.target);
+        let sentence = format!("{} ({}) {how}: {why}", plan.name, plan.target);
         let name = format!("wait:{}", plan.name);
         self.stage_ended(now, &name, StageState::Down);
         self.fail(now, Exit::Unavailable.code(), sentence, effects);

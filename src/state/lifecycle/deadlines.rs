@@ -40,7 +40,10 @@ impl Lifecycle {
                 ProcessTimer::Limit => self.step_took_too_long(now, step, effects),
                 _ => self.retry_step(now, step, effects),
             },
-            (ProcessTimer::Limit, RunState::Forked | RunState::Starting(_)) if self.goes_on(id) => self.took_too_long(now, id, effects),
+            // In the shutdown each process keeps its turn: others may still need this one.
+            (ProcessTimer::Limit, RunState::Forked | RunState::Starting(_)) if self.shutdown.is_none() => {
+                self.took_too_long(now, id, effects);
+            }
             (ProcessTimer::Grace, RunState::Stopping(_) | RunState::Clearing(_)) => {
                 effects.extend([kill, Effect::Arm(Timer::Process(id, ProcessTimer::Reap), REAP_LIMIT)]);
             }
@@ -113,7 +116,7 @@ fn not_executed(started: Option<&StartedPlan>) -> String {
 /// The reason for a start that took too long, and what to check; `last` is the last result of its target.
 fn not_through(started: &StartedPlan, last: Reason) -> String {
     let why = match &started.sign {
-        StartSign::Answers { .. } => format!("{}; {}", last.words(), last.advice()),
+        StartSign::Answers { .. } => last.at_the_limit(),
         StartSign::Notifies => "no READY=1 was received; check that the process sends it to NOTIFY_SOCKET".to_owned(),
         StartSign::Writes(fd) => format!("no line was written to descriptor {fd}; check that the process writes one"),
         StartSign::Line(text) => {

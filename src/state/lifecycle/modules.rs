@@ -102,7 +102,7 @@ impl Lifecycle {
         self.uninstall(id);
         let stages = &mut self.snapshot.stages;
         let place = place.unwrap_or(stages.len());
-        stages.insert(place, stage);
+        stages.insert(place, stage.into());
         if plan.counts {
             self.show_check(now, &plan);
         }

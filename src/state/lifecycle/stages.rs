@@ -3,6 +3,7 @@
 use super::{APP, Lifecycle, Moment, StageState};
 use crate::plan::module::ModuleStart;
 use crate::plan::{OnFailure, Plan, StepAt, StepPlan};
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::snapshot::Stage;
 
 /// The name of a step among the stages.
@@ -12,7 +13,7 @@ pub(super) fn step_stage(step: &StepPlan) -> String {
 
 impl Lifecycle {
     /// All stages of the start, in order. A stage that may fail without ending the start does not count.
-    pub(super) fn stages(plan: &Plan) -> Vec<Stage> {
+    pub(super) fn stages(plan: &Plan) -> Vec<CopyOnWrite<Stage>> {
         let step = |step: &StepPlan| Stage { counts: step.on_failure == OnFailure::Stop, ..Stage::new(step_stage(step)) };
         let steps = |at: StepAt| plan.steps.iter().filter(move |step| step.at == at).map(step);
         let mut stages: Vec<Stage> = steps(StepAt::Files).chain(steps(StepAt::First)).collect();
@@ -28,7 +29,7 @@ impl Lifecycle {
             stages.extend(with_main.map(Self::module_stage));
             stages.extend(steps(StepAt::Up));
         }
-        stages
+        stages.into_iter().map(CopyOnWrite::from).collect()
     }
 
     /// Records when the start is over; later starts of modules or restarts do not belong to it.

@@ -257,7 +257,7 @@ impl Lifecycle {
     pub(super) fn step_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
         if let Some(step) = self.current_step().filter(|step| step.on_failure == OnFailure::Stop) {
             let before = if step.at == StepAt::Up { "" } else { ", so the process was not started" };
-            let sentence = format!("the step `{}` failed: it {why}{before}", step.name);
+            let sentence = format!("the step `{}` failed{before}: it {why}", step.name);
             self.decide(code, sentence);
         }
         self.step_over(now, StageState::Down, Some(why), effects);

@@ -119,7 +119,7 @@ prop_compose! {
             shutdown: None,
             started,
             start_over: started.then(|| moment(50)),
-            stages: stages.into(),
+            stages: stages.into_iter().map(CopyOnWrite::from).collect::<Vec<_>>().into(),
             checks,
             child: Child { restarts: counters.2, status: Some(PRIVATE.to_owned()), ..Child::default() }.into(),
             heartbeat: Heartbeat { configured: true, written: counters.0, failed: [(ErrorKind::Timeout, counters.1)].into(), ..Heartbeat::default() },

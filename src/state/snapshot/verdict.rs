@@ -241,12 +241,12 @@ impl Snapshot {
 
     /// The stage of the start with this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
-        self.stages.iter().find(|stage| stage.name == name)
+        self.stages.iter().find(|stage| stage.name == name).map(Deref::deref)
     }
 
     /// The stage of this module's start; none until the start is requested.
     pub fn start_of(&self, module: &Module) -> Option<&Stage> {
-        self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name))
+        self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name)).map(Deref::deref)
     }
 
     /// The check of this name.

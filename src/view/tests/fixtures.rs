@@ -9,6 +9,7 @@ use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
 use crate::state::check::history::History;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::event::{LockHolder, Readiness};
 use crate::state::instances::{Instance, Instances};
 use crate::state::snapshot::{
@@ -72,7 +73,7 @@ fn base() -> Snapshot {
         phase: Phase::Running,
         phase_since: at(20),
         started: true,
-        stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec().into(),
+        stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).map(CopyOnWrite::from).to_vec().into(),
         checks: vec![
             passing(Check { id: Some(0), ..check("db", "postgres", Affects::Health) }, 3100).into(),
             passing(Check { id: Some(1), ..check("redis", "redis", Affects::Health) }, 800).into(),

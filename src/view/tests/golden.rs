@@ -41,7 +41,7 @@ fn codes_in_every_situation() {
 fn the_api_servers_bytes() {
     let (up, look) = named("no checks");
     let stage = Stage { name: "bad".to_owned(), step: StageState::Down, counts: true, began: None, ended: None, note: None };
-    let bad = Snapshot { stages: vec![stage].into(), started: false, ..up.clone() };
+    let bad = Snapshot { stages: vec![stage.into()].into(), started: false, ..up.clone() };
     for (snapshot, target, status, body) in [
         (&up, "", 200, "ok"),
         (&up, "?verbose", 200, "[+]ping ok\nstartupz check passed\n"),

@@ -5,6 +5,7 @@ use super::fixtures::{all, at, further, look, named};
 use crate::exit::Ended;
 use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::ModuleId;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::event::ProcessId;
 use crate::state::snapshot::{Child, Look, Module, ModuleState, Phase, Shutdown, Snapshot, Stage, StageState};
 use crate::view::DetailAccess;
@@ -53,7 +54,11 @@ fn a_start_reports_what_it_is_doing() {
             ended: None,
             note: None,
         };
-        first(&Snapshot { phase, stages: names.iter().map(stage).collect::<Vec<_>>().into(), ..base.clone() }, look, false)
+        first(
+            &Snapshot { phase, stages: names.iter().map(stage).map(CopyOnWrite::from).collect::<Vec<_>>().into(), ..base.clone() },
+            look,
+            false,
+        )
     };
     for (phase, names, words) in [
         (Phase::Waiting, &["wait:db"][..], "waiting for db"),
@@ -80,7 +85,8 @@ fn a_process_that_ended_and_one_that_starts_late_are_distinguished() {
     snapshot.child.pid = Some(7);
     assert_eq!(first(&snapshot, look, false), "\u{2715} NOT READY: waiting for the process to be ready  dify-api 1.4.1");
     let (mut late, look) = named("all up");
-    late.stages[4] = Stage { step: StageState::Unknown, counts: true, ..late.stages[4].clone() };
+    late.stages[4].step = StageState::Unknown;
+    late.stages[4].counts = true;
     assert_eq!(first(&late, look, false), "\u{25b2} SERVING, starting: reports  dify-api 1.4.1");
 }
 

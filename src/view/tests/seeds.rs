@@ -9,6 +9,7 @@ use super::fixtures::{at, look, named};
 use crate::outcome::{ErrorKind, Outcome, Volume};
 use crate::plan::{Affects, ComponentNames, ModuleId, ViewSwitch, Views};
 use crate::state::check::Check;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot, Stage, StageState};
 use crate::view::{Request, route};
 
@@ -166,11 +167,13 @@ fn koupleless() -> Snapshot {
     let (mut snapshot, _) = named("all up");
     (snapshot.service.name, snapshot.service.version) = ("base".to_owned(), Some("1.0.0".to_owned()));
     let stage = |name: &str, step| Stage { name: name.to_owned(), step, counts: false, began: None, ended: None, note: None };
-    snapshot.stages = vec![
+    snapshot.stages = [
         Stage { counts: true, ..stage("spawn:app", StageState::Up) },
         stage("module:biz1", StageState::Up),
         stage("module:biz2", StageState::Down),
     ]
+    .map(CopyOnWrite::from)
+    .to_vec()
     .into();
     let module = |id, name: &str, state| Module {
         id: ModuleId(id),
@@ -263,7 +266,8 @@ fn koupleless_info_lists_the_base_the_modules_and_no_plugins() {
 fn koupleless_base_that_failed_is_down_everywhere_at_once() {
     let mut snapshot = Snapshot { started: false, phase: Phase::Starting, ..koupleless() };
     snapshot.stages[0].step = StageState::Down;
-    snapshot.stages[1] = Stage { step: StageState::Unknown, counts: true, ..snapshot.stages[1].clone() };
+    snapshot.stages[1].step = StageState::Unknown;
+    snapshot.stages[1].counts = true;
     let (code, response) = body(&snapshot, "/actuator/health", false);
     let parts = &response["components"];
     assert_eq!((code, &response["status"], &parts["startup"]["status"]), (503, &"DOWN".into(), &"DOWN".into()), "{response}");

@@ -3,6 +3,7 @@
 use super::ask;
 use super::fixtures::named;
 use crate::clock::Moment;
+use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::snapshot::{Stage, StageState};
 use crate::view::summary::timeline;
 use std::time::Duration;
@@ -21,11 +22,13 @@ fn the_bars_of_a_start_end_when_it_ended() {
     };
     snapshot.started_at = at(0);
     snapshot.start_over = Some(at(20));
-    snapshot.stages = vec![
+    snapshot.stages = [
         stage("spawn:app", StageState::Up, 5, Some(20)),
         stage("module:slow", StageState::Unknown, 6, None),
         stage("module:later", StageState::Up, 50, Some(60)),
     ]
+    .map(CopyOnWrite::from)
+    .to_vec()
     .into();
     let (bars, span) = timeline(&snapshot, look);
     let shown: Vec<_> = bars.iter().map(|bar| (bar.name, bar.length.as_secs())).collect();
@@ -45,11 +48,13 @@ fn steps_have_their_state_their_time_and_their_note_everywhere() {
         note: note.map(str::to_owned),
         ..Stage::new(format!("step:{name}"))
     };
-    snapshot.stages = vec![
+    snapshot.stages = [
         step("static files", StageState::Up, Some(1), Some(4), Some("nothing to do")),
         step("seed <db>", StageState::Down, Some(4), Some(6), Some("ended with status 3")),
         step("warm", StageState::Unknown, None, None, None),
     ]
+    .map(CopyOnWrite::from)
+    .to_vec()
     .into();
     let metrics = ask(&snapshot, look, "GET /metrics", "", false).body;
     for line in [

@@ -5,7 +5,7 @@
 
 use super::AlreadyReported;
 use crate::config::interpolate::{Findings, Template};
-use crate::config::reader::{Section, truth};
+use crate::config::reader::{Section, TRUTHS, truth};
 use crate::config::target::TargetKeys;
 use crate::plan::resolve::target_url::{ParsedUrl, place_of};
 
@@ -122,7 +122,7 @@ impl RedisVariables<'_, '_> {
     fn flag(&self, name: &str) -> Result<bool, AlreadyReported> {
         let value = self.text(name)?.unwrap_or_default();
         truth(&value).ok_or_else(|| {
-            self.section.problem("variables", format!("finds {}_{name} to be `{value}`; expected `true` or `false`", self.prefix));
+            self.section.problem("variables", format!("finds {}_{name} to be `{value}`; expected {TRUTHS}", self.prefix));
             AlreadyReported
         })
     }

@@ -101,13 +101,13 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         assert_eq!(with("", &[("PORTCULLIS_BARE", word)], &["app"]).health.is_none(), truth, "{word:?}");
     }
     for (name, expected) in [
-        ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; expected `true` or `false`"),
-        ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; expected `true` or `false`"),
+        ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; expected `true` or `false` (or 1, yes, on, 0, no, off)"),
+        ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; expected `true` or `false` (or 1, yes, on, 0, no, off)"),
         (
             "PORTCULLIS_HEALTH__PAGE",
-            "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; expected `true` or `false`",
+            "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; expected `true` or `false` (or 1, yes, on, 0, no, off)",
         ),
-        ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; expected `true` or `false`"),
+        ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; expected `true` or `false` (or 1, yes, on, 0, no, off)"),
     ] {
         let found = problems(file, &[(name, "maybe")], &["app"]);
         assert!(found.len() == 1 && found[0].ends_with(expected), "{found:?}");

@@ -164,3 +164,16 @@ fn the_process_waits_for_its_predecessors_whenever_it_starts() {
     run.apply(spawned(ONE));
     assert_eq!(starts(&run.apply(passes(ONE))), [ProcessId::Main]);
 }
+
+#[test]
+fn one_that_is_starting_again_in_the_shutdown_keeps_its_turn_however_long_that_takes() {
+    let plan = proxied();
+    let proxy = first(restarting(checked(module(0)), RestartPolicy::Always, 0));
+    let mut run = Run::of(Plan { modules: vec![proxy, module(1)], ..plan });
+    run.all([Event::Begin, spawned(ONE), passes(ONE), Event::Probed(0, passed()), spawned(TWO), Event::Spawned(ProcessId::Main, PID)]);
+    run.all([ended(ONE, 1), gone(ONE), Event::Elapsed(Timer::Process(PROXY, ProcessTimer::Restart)), spawned(ONE)]);
+    assert_eq!(stopped(&run.apply(signal(libc::SIGTERM))), [ProcessId::Main]);
+    assert_eq!(stopped(&run.apply(Event::Elapsed(Timer::Process(PROXY, ProcessTimer::Limit)))), [], "the process may still need it");
+    assert_eq!(stopped(&run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)))), [ProcessId::Module(TWO)]);
+    assert_eq!(stopped(&run.apply(ended(TWO, 0))), [PROXY]);
+}

@@ -62,7 +62,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_unless_it_may() {
     let mut run = Run::of(plan(vec![step("seed", StepAt::Migrated)]));
     run.apply(Event::Begin);
     assert_eq!(exit_of(&run.all(runs(0, 3).into_iter().chain([Event::NoneLeft]))), Some(3));
-    assert_eq!(run.ending().1, "the step `seed` failed: it ended with status 3, so the process was not started");
+    assert_eq!(run.ending().1, "the step `seed` failed, so the process was not started: it ended with status 3");
 
     let mut run = Run::of(plan(vec![StepPlan { on_failure: OnFailure::Continue, ..step("seed", StepAt::Migrated) }]));
     run.apply(Event::Begin);
@@ -99,7 +99,7 @@ fn a_step_that_takes_too_long_gets_a_stop_signal_then_kill_and_has_failed_with_1
     assert!(run.apply(Event::Elapsed(grace)).contains(&Effect::SignalGroup(own(0), libc::SIGKILL)));
     let last = [Event::Exited(own(0), Ended::Signal(9)), Event::GroupGone(own(0)), Event::NoneLeft];
     assert_eq!(exit_of(&run.all(last)), Some(124));
-    assert_eq!(run.ending().1, "the step `seed` failed: it ran longer than 5s, so the process was not started");
+    assert_eq!(run.ending().1, "the step `seed` failed, so the process was not started: it ran longer than 5s");
 }
 
 #[test]
@@ -234,7 +234,11 @@ fn of_a_step_that_may_fail_every_item_is_run() {
     let mut run = Run::of(plan(vec![items(2, |item| item)]));
     run.apply(Event::Begin);
     assert_eq!(exit_of(&run.all(runs(0, 3).into_iter().chain([Event::NoneLeft]))), Some(3));
-    assert!(run.ending().1.starts_with("the step `seed` failed: it ended with status 3 in command 1 of 2, `"), "{}", run.ending().1);
+    assert!(
+        run.ending().1.starts_with("the step `seed` failed, so the process was not started: it ended with status 3 in command 1 of 2, `"),
+        "{}",
+        run.ending().1
+    );
 }
 
 #[test]

@@ -149,6 +149,12 @@ fn every_phase_has_an_exit() {
             69,
             "db (tcp://db:5432) was not ready within 1m: connection refused; check the port",
         ),
+        (
+            "the wait's limit during the first attempt",
+            then(way_to(Phase::Waiting), &[Event::Elapsed(Timer::Wait(0))]),
+            69,
+            "db (tcp://db:5432) was not ready within 1m: the first attempt had not ended; check that the server answers",
+        ),
         ("TERM while queueing", then(way_to(Phase::Migrating), &[term()]), 143, "ended by SIGTERM while migrating"),
         (
             "no lock in time",
@@ -197,7 +203,7 @@ fn every_phase_has_an_exit() {
             "the startup check's limit",
             then(way_to(Phase::Failed), &died(Ended::Signal(15))),
             69,
-            "the startup check did not pass within 2m: not checked yet",
+            "the startup check did not pass within 2m: the first attempt had not ended; check that the server answers",
         ),
         ("death while running", then(way_to(Phase::Running), &died(Ended::Signal(11))), 139, "the process ended with SIGSEGV"),
         ("the end while running", then(way_to(Phase::Running), &died(Ended::Code(0))), 0, "the process ended with status 0"),
