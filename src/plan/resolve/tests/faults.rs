@@ -11,7 +11,10 @@ fn a_misspelt_key_is_reported_where_this_run_does_not_use_it() {
         ("[heartbeat]\nurl = '${CACHE}'\nevry = '9s'\n", "p:7:1: unknown key `evry` in [heartbeat]; did you mean `every`?"),
         ("[heartbeat]\ncheck = 'c'\nhost = 'h'\n", "p:7:8: `host` in [heartbeat] has no effect beside `check`"),
         ("[checks.a]\nurl = '${A}'\nwhen = { var = 'X', eq = '1' }\ncommand = 7\n", "p:8:11: the command in [checks.a] is a number"),
-        ("[[modes.api.variants]]\nwhen = { var = 'X', eq = '1' }\ncommand = 7\n", "p:7:11: the command in [modes.api.variants] is a number"),
+        (
+            "[[modes.api.variants]]\nwhen = { var = 'X', eq = '1' }\ncommand = 7\n",
+            "p:7:11: the command in [modes.api.variants] is a number",
+        ),
         ("[heartbeat]\nwhen = 7\n", "p:6:8: [heartbeat.when] is a number; expected a table"),
         ("[heartbeat]\nurl = 'redis://h'\ncheck = 'c'\n", "p:7:9: `check` in [heartbeat] names a Redis, and so does `url`"),
         ("[checks.a]\nwhen = { var = 'X', eq = '1' }\ntargets = []\n", "p:7:11: `targets` in [checks.a] names no target"),
