@@ -47,8 +47,8 @@ fn the_first_case_that_holds_is_taken() {
     assert_eq!((value(&plan, "A"), value(&plan, "B")), (Some("two"), None));
     assert_eq!(plan.main.as_ref().unwrap().command.env_remove, ["C"]);
     assert_eq!(value(&with(&toml, &[("X", "3")], &[]), "A"), None, "none holds: untouched");
-    let plain = format!("[env]\nA = [{{ value = 'one', when = {{ var = 'X', eq = '1' }} }}, 7]\nB = [true]\n{TAIL}");
-    let plan = with(&plain, &[], &[]);
+    let without_tables = format!("[env]\nA = [{{ value = 'one', when = {{ var = 'X', eq = '1' }} }}, 7]\nB = [true]\n{TAIL}");
+    let plan = with(&without_tables, &[], &[]);
     assert_eq!((value(&plan, "A"), value(&plan, "B")), (Some("7"), Some("true")), "as outside of a list");
 }
 
