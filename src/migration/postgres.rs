@@ -143,7 +143,15 @@ impl PostgresLock {
             }
             _ => {}
         }
-        let (holder, transaction) = self.holder(&link).await?;
+        let (mut holder, mut transaction) = self.holder(&link).await?;
+        // Right after its begin and at its commit, a transaction is shown with its advisory lock and without its id: PostgreSQL gives the id
+        // last, and takes it back first.
+        for _ in 0..2 {
+            if transaction.is_some() || holder.gone || !link.pooled || !link.tells_ends {
+                break;
+            }
+            (holder, transaction) = self.holder(&link).await?;
+        }
         if link.pooled {
             link.session.run_statement("ROLLBACK").await?;
         }

@@ -5,7 +5,7 @@ mod reload;
 use crate::support::child::polite;
 use crate::support::http::ask;
 use crate::support::portcullis::{Output, binary};
-use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, free_port, process, root, secs, wait};
+use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, executable, free_port, process, root, secs, wait};
 use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -207,8 +207,7 @@ fn another_user_is_refused() {
     chmod(path.parent().unwrap(), 0o755);
     let socket = format!("@{}", run.socket);
     // Where the binary lies need not be open to others; a copy beside the configuration is.
-    let copy = path.with_file_name("portcullis");
-    std::fs::copy(binary(), &copy).unwrap();
+    let copy = executable(&path.with_file_name("portcullis"), std::fs::read(binary()).unwrap());
     let other = std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(copy)

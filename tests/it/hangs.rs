@@ -4,7 +4,7 @@
 //! for 45 s by default.
 
 use crate::support::process::{self, Tool};
-use crate::support::{Exit, Portcullis, Running, chmod, eventually, secs, wait};
+use crate::support::{Exit, Portcullis, Running, eventually, executable, secs, wait};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,10 +25,7 @@ impl Hanging {
     }
 
     fn named(dir: &Path, name: &str) -> Self {
-        let path = dir.join(name);
-        std::fs::copy("/bin/sleep", &path).unwrap();
-        chmod(&path, 0o755);
-        Self::held(path)
+        Self::held(executable(&dir.join(name), std::fs::read("/bin/sleep").unwrap()))
     }
 
     /// From now on this program hangs.
@@ -52,9 +49,7 @@ fn stops(run: &mut Running, within: Duration, code: i32) {
 #[test]
 fn a_check_whose_program_hangs_delays_no_other() {
     let run = Portcullis::new();
-    let program = run.dir().join("probe");
-    std::fs::copy("/bin/true", &program).unwrap();
-    chmod(&program, 0o755);
+    let program = executable(&run.dir().join("probe"), std::fs::read("/bin/true").unwrap());
     let config = format!(
         "[process]\nstop_timeout = \"3s\"\nrestart = \"always\"\nrestart_delay = \"0s\"\n\
          [checks.probe]\nkind = \"exec\"\ncommand = [\"{}\"]\ninterval = \"300ms\"\ntimeout = \"300ms\"\naffects = \"none\"\nwait = \"0s\"\n",

@@ -2,7 +2,7 @@
 
 use crate::support::child::polite;
 use crate::support::portcullis::{Output, binary};
-use crate::support::{Exit, Http, Portcullis, Running, chmod, free_port, left_out, root, secs};
+use crate::support::{Exit, Http, Portcullis, Running, executable, free_port, left_out, root, secs};
 
 fn ask(run: &Running, args: &[&str]) -> Output {
     let args = ["healthcheck"].into_iter().chain(args.iter().copied());
@@ -102,8 +102,7 @@ fn run_and_healthcheck_work_in_a_scratch_image() {
     let run = Portcullis::new();
     let root = run.dir().join("root");
     std::fs::create_dir(&root).unwrap();
-    std::fs::copy(binary(), root.join("portcullis")).unwrap();
-    chmod(&root.join("portcullis"), 0o755);
+    executable(&root.join("portcullis"), std::fs::read(binary()).unwrap());
     let own = ["/portcullis", "run", "--", "/portcullis", "healthcheck", "--level", "live"];
     let chroot = root.display().to_string();
     let args: Vec<&str> = ["--fork", "--pid", "--kill-child", "--root", &chroot].into_iter().chain(own).collect();

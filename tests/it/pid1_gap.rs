@@ -1,7 +1,7 @@
 //! Time in which no process could run (`docker pause`, SIGSTOP) does not count against any deadline.
 
 use crate::support::child::{polite, talker};
-use crate::support::{Portcullis, Running, chmod, free_port, process, secs, wait};
+use crate::support::{Portcullis, Running, executable, free_port, process, secs, wait};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -27,9 +27,7 @@ const SPEAKS: &str = "#!/usr/bin/perl\nuse Socket;\nmy $name = $ENV{NOTIFY_SOCKE
 #[test]
 fn a_watchdog_does_not_count_time_in_which_no_process_could_run() {
     let run = Portcullis::new();
-    let child = run.dir().join("speaks");
-    std::fs::write(&child, SPEAKS).unwrap();
-    chmod(&child, 0o755);
+    let child = executable(&run.dir().join("speaks"), SPEAKS);
     let mut run = run.config("[process]\nwatchdog = \"1s\"\n").command([child]).start();
     run.until_stdout("speaks", secs(20));
     freeze(&run, secs(4), || {});
@@ -99,8 +97,7 @@ fn a_ping_that_was_sent_in_time_counts_though_it_was_not_read() {
     let other = |number| format!("[modules.other-{number}]\ncommand = [\"sleep\", \"1000\"]\nwatchdog = \"1h\"\n");
     let others = [1, 2, 3, 4].map(other).concat();
     let run = Portcullis::new();
-    let child = run.file("speaks", SPEAKS_LATE);
-    chmod(&child, 0o755);
+    let child = executable(&run.dir().join("speaks"), SPEAKS_LATE);
     let config = format!("[process]\nwatchdog = \"1s\"\n{others}[modes.api]\ncommand = [\"{}\"]\n", child.display());
     let mut run = run.config(&config).start();
     run.until_stdout("speaks", secs(20));

@@ -9,12 +9,9 @@ use std::time::Duration;
 
 /// A program that sends its arguments as one datagram to `$NOTIFY_SOCKET`.
 fn notify(dir: &std::path::Path) -> PathBuf {
-    let path = dir.join("notify");
     let text = "#!/usr/bin/perl\nuse Socket;\nmy $name = $ENV{NOTIFY_SOCKET};\n$name =~ s/^@/\\0/;\nsocket(S, AF_UNIX, SOCK_DGRAM, 0) or die;\n\
                 send(S, join(\"\\n\", @ARGV), 0, pack_sockaddr_un($name)) or die \"send: $!\";\n";
-    std::fs::write(&path, text).unwrap();
-    crate::support::chmod(&path, 0o755);
-    path
+    crate::support::executable(&dir.join("notify"), text)
 }
 
 /// A run whose process is started once it has sent `READY=1`; the script's `notify` sends.

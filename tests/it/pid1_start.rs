@@ -1,7 +1,7 @@
 //! PID 1 at the start: nothing is lost or leaked, nothing harmful is inherited, and every failure is reported.
 
 use crate::support::child::{polite, talker};
-use crate::support::{Exit, Portcullis, chmod, process, root, secs, slow, wait};
+use crate::support::{Exit, Portcullis, executable, process, root, secs, slow, wait};
 use std::io::Read;
 use std::path::Path;
 use std::sync::mpsc;
@@ -111,8 +111,7 @@ fn missing_standard_streams_are_dev_null_for_us_and_for_the_child() {
 #[test]
 fn a_program_that_cannot_be_executed_is_reported_with_its_reason() {
     let run = Portcullis::new();
-    let script = run.file("odd", "#!/no/such/interpreter -x\n");
-    chmod(&script, 0o755);
+    let script = executable(&run.dir().join("odd"), "#!/no/such/interpreter -x\n");
     run.command([script]).output().exits(127).says(&["odd", "interpreter /no/such/interpreter"]);
     let huge = format!("[env]\nBIG = \"{}\"\n", "x".repeat(140_000));
     Portcullis::new().config(&huge).command(["true"]).output().exits(126).says(&["cannot start true: the variable BIG has 140005 bytes"]);
@@ -155,8 +154,7 @@ fn a_full_process_table_is_70() {
 #[test]
 fn text_without_a_first_line_is_a_shell_script() {
     let run = Portcullis::new().config("[env]\nPATH = \".:/usr/bin:/bin\"\n");
-    let script = run.file("plain", "echo \"$0 $1 $2\"\nexit 7\n");
-    chmod(&script, 0o755);
+    executable(&run.dir().join("plain"), "echo \"$0 $1 $2\"\nexit 7\n");
     let output = run.command(["plain", "a b", "c"]).output().exits(7);
     assert_eq!(output.stdout, "./plain a b c\n");
 }
@@ -166,9 +164,7 @@ fn a_program_of_another_machine_is_126_and_named() {
     let run = Portcullis::new();
     let mut program = std::fs::read("/bin/true").unwrap();
     program[18] = 0xb7;
-    let path = run.dir().join("foreign");
-    std::fs::write(&path, program).unwrap();
-    chmod(&path, 0o755);
+    let path = executable(&run.dir().join("foreign"), program);
     run.command([path]).output().exits(126).says(&["built for aarch64, this is x86_64"]);
 }
 

@@ -72,9 +72,7 @@ fn a_missing_command_is_127_and_is_named() {
 #[test]
 fn a_missing_interpreter_is_127() {
     let run = Portcullis::new();
-    let script = run.dir().join("odd");
-    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
-    crate::support::chmod(&script, 0o755);
+    let script = crate::support::executable(&run.dir().join("odd"), "#!/no/such/interpreter\n");
     run.command([script]).output().exits(127);
 }
 

@@ -3,7 +3,7 @@
 
 use crate::support::child::polite;
 use crate::support::portcullis::binary;
-use crate::support::{Dir, Portcullis, chmod, eventually, root, secs, unique};
+use crate::support::{Dir, Portcullis, chmod, eventually, executable, root, secs, unique};
 use std::process::{Child, Command, Stdio};
 
 /// Another process that has taken this abstract name and answers everything with 200; what it receives is written to the file.
@@ -73,8 +73,7 @@ fn a_peer_that_only_appears_as_our_user_cannot_send_control_requests() {
     let child = run.script("child", &polite());
     let dir = run.dir().to_owned();
     chmod(&dir, 0o755);
-    let copy = dir.join("portcullis");
-    std::fs::copy(binary(), &copy).unwrap();
+    let copy = executable(&dir.join("portcullis"), std::fs::read(binary()).unwrap());
     let module = "[modules.m]\ncommand = [\"sleep\", \"1000\"]\nstart = \"on-demand\"\n";
     let run = run.config(&format!("mode = \"api\"\n[modes.api]\ncommand = [\"{}\"]\n{module}", child.display())).start();
     run.until_status("/readyz", 200, secs(20));

@@ -2,7 +2,7 @@
 
 mod stops;
 
-use crate::support::{Exit, Portcullis, Postgres, Running, eventually, secs};
+use crate::support::{Exit, Portcullis, Postgres, Running, eventually, executable, secs};
 use std::fs;
 
 /// A step that adds its name to a file.
@@ -124,12 +124,9 @@ fn hooks_run_by_name_and_a_directory_that_is_absent_is_nothing() {
     let run = Portcullis::new();
     let hooks = run.dir().join("hooks.d");
     fs::create_dir(&hooks).unwrap();
-    for (name, text, mode) in
-        [("20-b.sh", "echo b >> order", 0o644), ("10-a", "#!/bin/sh\necho a >> order", 0o755), ("notes", "echo no >> order", 0o644)]
-    {
-        fs::write(hooks.join(name), text).unwrap();
-        fs::set_permissions(hooks.join(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
-    }
+    fs::write(hooks.join("20-b.sh"), "echo b >> order").unwrap();
+    executable(&hooks.join("10-a"), "#!/bin/sh\necho a >> order");
+    fs::write(hooks.join("notes"), "echo no >> order").unwrap();
     let toml = format!(
         "[[steps]]\ndirectory = \"{}\"\ninterpreter = {{ \".sh\" = [\"sh\"] }}\n[[steps]]\ndirectory = \"/nonexistent\"\n",
         hooks.display()

@@ -2,7 +2,7 @@
 
 use crate::support::http::ask;
 use crate::support::portcullis::is_optimized;
-use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, process, secs};
+use crate::support::{Portcullis, Running, Stopwatch, eventually, executable, process, secs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -99,9 +99,8 @@ fn passed_on(run: &Running, count: &std::path::Path) -> Duration {
 /// One storm; how long its longest turn was.
 fn storm() -> Duration {
     let run = Portcullis::new().env("PORTCULLIS_HEALTH__TOKEN", "token");
-    let (flooder, count) = (run.file("flooder", FLOODER), run.dir().join("count"));
+    let (flooder, count) = (executable(&run.dir().join("flooder"), FLOODER), run.dir().join("count"));
     let run = run.env("COUNT", count.as_os_str());
-    chmod(&flooder, 0o755);
     let config = format!(
         "[process]\nstop_timeout = \"3s\"\nwatchdog = \"20s\"\noutput = \"prefix\"\n[modes.api]\ncommand = [\"{}\"]\n\
          started = {{ notify = true }}\n[modules.one]\ncommand = [\"sleep\", \"1000\"]\n\
@@ -168,8 +167,7 @@ fn longest_turn(run: &Running) -> Duration {
 /// One stop of a pool whose workers stay behind; how long the longest turn was.
 fn pool(term: &str) -> Duration {
     let run = Portcullis::new().env("PORTCULLIS_LOG", "debug");
-    let pool = run.file("pool", POOL);
-    chmod(&pool, 0o755);
+    let pool = executable(&run.dir().join("pool"), POOL);
     let config = format!(
         "[process]\nstop_timeout = \"2s\"\nwatchdog = \"20s\"\n[modes.api]\ncommand = [\"{}\", \"{term}\"]\nstarted = {{ notify = true }}\n",
         pool.display()

@@ -116,9 +116,7 @@ impl Dir {
 
     /// Writes an executable `sh` script and hands back its path.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.file(name, &format!("#!/bin/bash\n{text}"));
-        chmod(&path, 0o755);
-        path
+        executable(&self.0.join(name), format!("#!/bin/bash\n{text}"))
     }
 }
 
@@ -126,6 +124,17 @@ impl Drop for Dir {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.0));
     }
+}
+
+/// Writes a program and hands back its path. Another process writes it: if this one had it open for writing, the child that another test forks
+/// at that moment would have it open, too, until its exec, and nobody could execute it ("Text file busy").
+pub fn executable(path: &Path, content: impl AsRef<[u8]>) -> PathBuf {
+    use std::io::Write;
+    let script = ["-c", "cat >\"$0\" && chmod 755 \"$0\""];
+    let mut writer = std::process::Command::new("/bin/sh").args(script).arg(path).stdin(std::process::Stdio::piped()).spawn().expect("sh");
+    writer.stdin.take().expect("a pipe").write_all(content.as_ref()).expect("write a program of the test");
+    assert!(writer.wait().expect("sh").success(), "{}", path.display());
+    path.to_owned()
 }
 
 pub fn chmod(path: &Path, mode: u32) {

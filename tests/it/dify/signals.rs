@@ -1,7 +1,9 @@
 //! Every signal reaches Dify's process, including those that the script's shell kept.
 
 use super::{NEWEST, OLD, PROGRAMS};
+use crate::support::wait::moment;
 use crate::support::{Running, StandIns, secs};
+use std::time::Duration;
 
 /// HUP, QUIT, USR1, USR2, WINCH, TTIN, TTOU, ALRM: gunicorn and celery scale, reopen and dump by them.
 const OTHERS: [i32; 8] = [1, 3, 10, 12, 28, 21, 22, 14];
@@ -70,6 +72,8 @@ fn a_third_term_is_the_process_own_affair() {
         let programs = StandIns::new(&PROGRAMS);
         let mut run = up(preset, &programs, &[("MODE", mode)], (program, &talker(5, 4)));
         for (signal, time) in [(15, 1), (15, 2), (2, 3), (15, 4)] {
+            // The same request within 50 ms would be the echo of the one before.
+            moment(Duration::from_millis(60));
             run.signal(signal);
             run.until_stdout(&format!("got {signal} as {time}"), secs(20));
         }

@@ -1,7 +1,7 @@
 //! The changes to Dify's repository in docs/dify.md, applied literally, and started by compose with stand-ins for Dify's programs.
 
 use crate::dify::diff::{COMPOSE, NEWEST_DOCKERFILE, block, changed};
-use crate::support::{Shop, Stopwatch, chmod, secs};
+use crate::support::{Shop, Stopwatch, executable, secs};
 use std::fs;
 
 const SERVICES: [&str; 3] = ["api_1", "worker_1", "worker_beat_1"];
@@ -30,8 +30,7 @@ fn difys_repository_with_the_changed_lines_comes_up_healthy() {
     }
     for (program, text) in [("gunicorn", GUNICORN), ("celery", "#!/bin/sh\nexec sleep 1000\n"), ("flask", "#!/bin/sh\necho \"flask $*\"\n")]
     {
-        fs::write(programs.join(program), text).expect("write a stand-in");
-        chmod(&programs.join(program), 0o755);
+        executable(&programs.join(program), text);
     }
     fs::write(root.join("api/docker/entrypoint.sh"), "exit 99\n").expect("write the script that is not used any more");
     // Debian's engine builds without BuildKit, which alone knows this option.

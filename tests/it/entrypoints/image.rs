@@ -1,7 +1,7 @@
 //! The image of a case as a separate tree: stand-ins, files and users, and only what the stand-ins need from this machine.
 
 use super::case::{Case, Cases, Entry, Rule, Script};
-use crate::support::{Dir, chmod};
+use crate::support::{Dir, chmod, executable};
 use nix::unistd::mkfifo;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -26,9 +26,9 @@ impl Shared {
     fn new() -> Self {
         let dir = Dir::new();
         let portcullis = crate::support::portcullis::binary();
-        fs::copy("/bin/bash", dir.path().join("bash")).expect("copy bash");
+        executable(&dir.path().join("bash"), fs::read("/bin/bash").expect("bash"));
         if fs::hard_link(&portcullis, dir.path().join("portcullis")).is_err() {
-            fs::copy(&portcullis, dir.path().join("portcullis")).expect("copy portcullis");
+            executable(&dir.path().join("portcullis"), fs::read(&portcullis).expect("portcullis"));
         }
         let linked = Command::new("ldd").arg("/bin/bash").arg(&portcullis).output().expect("ldd");
         let lines = String::from_utf8_lossy(&linked.stdout).into_owned();
@@ -109,7 +109,9 @@ impl Tree {
     }
 
     fn program(&self, path: impl AsRef<Path>, text: &str) {
-        chmod(&self.text(path, text), 0o755);
+        let path = self.below(path);
+        fs::create_dir_all(path.parent().unwrap()).expect("create a directory of the image");
+        executable(&path, text);
     }
 
     /// The script's files in /box/script, and what changes the user in its image.

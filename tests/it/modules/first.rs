@@ -32,10 +32,7 @@ while (1) {
 "#;
 
 fn script(run: &Portcullis, name: &str, text: &str) -> String {
-    let path = run.dir().join(name);
-    std::fs::write(&path, text).unwrap();
-    crate::support::chmod(&path, 0o755);
-    path.display().to_string()
+    crate::support::executable(&run.dir().join(name), text).display().to_string()
 }
 
 /// A service whose only way to its database is the proxy at this port; its migration and its process say when they run.
