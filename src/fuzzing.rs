@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::heartbeat_reader::instances as records;
+use crate::heartbeat::instances as records;
 use crate::names;
 use crate::probe::redis::heartbeat_reader::{self, InstanceRecord};
 use crate::process::{notify, output};

@@ -41,7 +41,9 @@ pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
             page.add(child, bytes);
         }
     }
-    children.iter_mut().for_each(|child| page.complete(child));
+    for child in &mut children {
+        page.complete(child);
+    }
     page.take()
 }
 
