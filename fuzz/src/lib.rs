@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis::clock::Moment;
 use portcullis::config::source::Environment;
 use portcullis::plan::resolve::{RunOptions, resolve};
-use portcullis::plan::{Plan, Views};
+use portcullis::plan::Plan;
 use portcullis::state::event::{Event, ProcessId};
 use portcullis::state::lifecycle::Lifecycle;
 use portcullis::state::snapshot::{Look, Snapshot};
@@ -57,7 +57,7 @@ pub const PATHS: [&str; 12] = [
 pub fn render_all(snapshot: &Snapshot, look: Look) {
     for path in PATHS {
         for (authorized, accept, query) in [(false, "", ""), (true, "", "verbose"), (true, "text/plain", ""), (true, "text/html", "")] {
-            let request = view::Request { method: "GET", path, query, accept, authorized, views: Views::default(), figures: None };
+            let request = view::Request { method: "GET", path, query, accept, authorized, ..view::Request::default() };
             let answer = view::route(snapshot, look, &request);
             assert!(!answer.body.is_empty(), "{path} is empty");
             if answer.content_type.contains("json") {

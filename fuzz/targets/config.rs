@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use portcullis::command::plan::{render, render_json};
 use portcullis::config::source::Environment;
 use portcullis::plan::reload::Reload;
-use portcullis::plan::resolve::{RunOptions, resolve};
+use portcullis::plan::resolve::{RunOptions, explain};
 use portcullis_fuzz::{file, holds, split};
 
 const SECRET: &str = "kW7vQx2LmZ";
@@ -33,13 +33,13 @@ fuzz_target!(|data: &[u8]| {
     variables.extend(["DB_PASSWORD", "REDIS_PASSWORD"].map(|name| (name.to_owned(), SECRET.to_owned())));
     let environment = Environment::new(variables);
     let request = RunOptions { file: Some(path), arguments: lines(parts.next()), ..RunOptions::default() };
-    match resolve(&request, &environment) {
-        Ok(plan) => {
-            let (text, json) = (render(&plan), render_json(&plan));
+    match explain(&request, &environment) {
+        Ok((plan, effective)) => {
+            let (text, json) = (render(&plan, &effective), render_json(&plan, &effective));
             assert!(!text.contains(SECRET) && !json.contains(SECRET), "{text}\n{json}");
             assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
-            let again = resolve(&request, &environment).expect("it was read before");
-            assert_eq!(render(&again), text);
+            let (again, effective) = explain(&request, &environment).expect("it was read before");
+            assert_eq!(render(&again, &effective), text);
             match Reload::new(&plan, again) {
                 Ok(reload) => assert!(reload.is_empty(), "{}\n{text}", reload.words()),
                 Err(problems) => panic!("{problems:?}\n{text}"),

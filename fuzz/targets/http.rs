@@ -46,7 +46,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(&plan)));
     let health = Arc::new(plan.health.clone().expect("a health endpoint"));
     let listeners = Listeners::bind(&health).expect("free names");
-    let tcp = listeners.address().expect("an address");
+    let tcp = listeners.addresses()[0];
     let controller: Controller = Arc::new(|_| {
         ORDERS.fetch_add(1, Ordering::SeqCst);
         Box::pin(async { (200, "{\"exit\":0,\"sentence\":\"done\"}\n".to_owned()) })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use portcullis::fuzzing::notices;
 use portcullis::plan::Plan;
-use portcullis::state::event::Event;
+use portcullis::state::event::{Event, ProcessId};
 use portcullis_fuzz::{plan, render_all, running};
 
 static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| {
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let (mut lifecycle, mut now) = running(&PLAN);
     for notice in notices(&text) {
         now = now.after(Duration::from_millis(1));
-        lifecycle.apply(now, Event::Notified(notice));
+        lifecycle.apply(now, Event::Notified(ProcessId::Main, notice));
     }
     let look = portcullis::state::snapshot::Look::fresh(now);
     render_all(lifecycle.snapshot(), look);
