@@ -2,16 +2,15 @@
 //!
 //! Polled, because a session that waits inside `pg_advisory_lock` deadlocks with a `CREATE INDEX CONCURRENTLY` of the holder.
 
+mod holder;
 mod link;
 mod seen;
 mod sessions;
 
 use std::time::Duration;
 
-use tokio_postgres::SimpleQueryRow;
-
 use super::lock::{HINT_AFTER, Leftover, Lock, Try};
-use super::name::{Name, instance_in};
+use super::name::Name;
 use super::schema_query::SchemaQuery;
 use crate::outcome::Failure;
 use crate::plan::target::PostgresTarget;
@@ -77,23 +76,6 @@ impl PostgresLock {
         format!("SELECT pg_notify('{}', {})", self.channel(), quoted(&format!("{word} {what}")))
     }
 
-    /// Who holds the lock, as far as this role may see it, and the transaction that is the lock.
-    async fn holder(&self, link: &Link) -> Result<(LockHolder, Option<String>), StatementError> {
-        // The id of a transaction is shown as its lower half: it is one of the last 2^32 that were given.
-        let full = "(SELECT txid_snapshot_xmax(txid_current_snapshot()) - ((txid_snapshot_xmax(txid_current_snapshot()) - \
-                    transactionid::text::bigint) & 4294967295) FROM pg_locks WHERE pid = held.pid AND locktype = 'transactionid' \
-                    AND mode = 'ExclusiveLock' AND granted LIMIT 1)";
-        let transaction = if link.tells_ends { full } else { "NULL" };
-        let statement = format!(
-            "SELECT application_name, held.pid, host(client_addr), extract(epoch FROM clock_timestamp() - backend_start)::int, {transaction} \
-             FROM pg_locks AS held LEFT JOIN pg_stat_activity AS who ON who.pid = held.pid WHERE {} AND granted",
-            self.row()
-        );
-        let rows = link.session.run_statement(&statement).await?;
-        let Some(row) = rows.first() else { return Ok((LockHolder::gone("a session that has just ended"), None)) };
-        Ok((holder(row), row.try_get(4).ok().flatten().map(str::to_owned)))
-    }
-
     async fn attempt_once(&mut self) -> Result<Try<Link>, StatementError> {
         let mut link = match self.waiting.take() {
             Some(link) if !link.session.is_closed() => link,
@@ -143,15 +125,7 @@ impl PostgresLock {
             }
             _ => {}
         }
-        let (mut holder, mut transaction) = self.holder(&link).await?;
-        // Right after its begin and at its commit, a transaction is shown with its advisory lock and without its id: PostgreSQL gives the id
-        // last, and takes it back first.
-        for _ in 0..2 {
-            if transaction.is_some() || holder.gone || !link.pooled || !link.tells_ends {
-                break;
-            }
-            (holder, transaction) = self.holder(&link).await?;
-        }
+        let (holder, transaction) = holder::of_lock(&link, &self.row()).await?;
         if link.pooled {
             link.session.run_statement("ROLLBACK").await?;
         }
@@ -160,22 +134,6 @@ impl PostgresLock {
         }
         self.waiting = Some(link);
         Ok(Try::Taken(holder))
-    }
-}
-
-fn holder(row: &SimpleQueryRow) -> LockHolder {
-    let column = |index| row.try_get(index).ok().flatten().filter(|value: &&str| !value.is_empty());
-    let name = column(0);
-    let mut words = name.unwrap_or("a session without a name").to_owned();
-    words.extend([" (pid ", column(1).unwrap_or("unknown")]);
-    words.extend(column(2).map(|address| format!(", at {address}")));
-    words.push(')');
-    LockHolder {
-        words,
-        instance: name.map(|name| instance_in(name).unwrap_or(name).to_owned()),
-        address: column(2).map(str::to_owned),
-        held: column(3).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
-        gone: false,
     }
 }
 
