@@ -32,7 +32,7 @@ impl<T> Clone for Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Never waits; returns a message that does not fit, or that nobody will read.
+    /// Never waits; returns a message that does not fit, or has no reader any more.
     pub(super) fn try_send(&self, message: T) -> Result<(), T> {
         let more = |waiting| (waiting < self.length).then_some(waiting + 1);
         if self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {

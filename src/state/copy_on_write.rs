@@ -30,7 +30,7 @@ impl<T> Deref for CopyOnWrite<T> {
     }
 }
 
-/// Whoever else has the value keeps it as it was.
+/// Other owners of the value keep it unchanged.
 impl<T: Clone> DerefMut for CopyOnWrite<T> {
     fn deref_mut(&mut self) -> &mut T {
         Arc::make_mut(&mut self.0)
