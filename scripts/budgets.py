@@ -1,4 +1,4 @@
-"""The budgets and the tables of scripts/bench: each figure that has a budget is told beside it, and all of a part is kept in a file for
+"""The budgets and the tables of scripts/bench: each figure that has a budget is printed with it, and all of a part is kept in a file for
 docs/benchmarks.md. A missed budget makes scripts/bench --check end with 1."""
 import json, os, subprocess, sys, time
 
@@ -26,13 +26,13 @@ def table(name, head, rows):
     tables[name] = [head, *rows]
 
 def end():
-    """Names what was missed once more, keeps the results, and ends with 1 where that was asked for."""
+    """Names what was missed once more, keeps the results, and ends with 1 if that was requested."""
     for said in missed:
         print(f"budget missed: {said}", file=sys.stderr)
     if folder := os.environ.get("BENCH_RESULTS"):
         commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=os.path.dirname(__file__), capture_output=True, text=True).stdout
-        told = {"ended": time.time(), "commit": commit.strip(), "load": os.environ["BENCH_LOAD"], "budgets": budgets, "tables": tables}
+        results = {"ended": time.time(), "commit": commit.strip(), "load": os.environ["BENCH_LOAD"], "budgets": budgets, "tables": tables}
         with open(f"{folder}/{os.environ['BENCH_PART']}.json", "w") as file:
-            json.dump(told, file, indent=1)
+            json.dump(results, file, indent=1)
     if missed and os.environ.get("BENCH_CHECK"):
         sys.exit(1)

@@ -124,10 +124,14 @@ impl<'e> Context<'e> {
         self.remarks.borrow_mut().extend(other.remarks.into_inner());
     }
 
-    /// Adds the errors and notices of another reading of the same part, for a further item or instance. What both have is reported once.
-    pub fn absorb_another(&self, other: Context<'_>) {
-        self.faults.problems.borrow_mut().extend(other.faults.problems.into_inner());
-        other.notices.into_inner().into_iter().for_each(|notice| self.notice(notice));
+    /// Adds the results of a part that is read once for each item or instance, the first of which has number 0. Of a further one only the errors
+    /// and notices count, and what several have is reported once.
+    pub fn absorb_part(&self, number: usize, mut part: Context<'_>) {
+        if number > 0 {
+            part.effective = None;
+            part.remarks.get_mut().clear();
+        }
+        self.absorb(part);
     }
 
     /// The notices, or the problems if there are any.

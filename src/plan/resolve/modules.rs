@@ -76,11 +76,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
             // Each instance is read separately; an error in all of them is reported once.
             let context = section.context().of_part(&environment);
             let found = instance(&context, module.entry, &module.path, &name, general, depth);
-            if index == 0 {
-                section.context().absorb(context);
-            } else {
-                section.context().absorb_another(context);
-            }
+            section.context().absorb_part(index, context);
             let Some((plan, checks)) = found.filter(|_| module.used && wanted != Wanted::None && some) else {
                 continue;
             };

@@ -105,11 +105,7 @@ impl Steps<'_, '_> {
             let condition = if by_item { deferred(&of_item, depth) } else { ConditionPlan::Always };
             let holds = condition.constant() != Some(false);
             let read = self.item(&of_item, node, path, if holds { depth } else { Depth::Syntax });
-            if number == 0 {
-                context.absorb(of_item);
-            } else {
-                context.absorb_another(of_item);
-            }
+            context.absorb_part(number, of_item);
             let Some(mut read) = read else { continue };
             if let StepAction::Commands(commands) = &mut read.plan.action {
                 for command in commands.iter_mut() {
