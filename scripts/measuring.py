@@ -62,6 +62,16 @@ def highest(pid):
     """The most bytes that were ever resident."""
     return int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{pid}/status").read())[1]) * 1024
 
+def read_from_disk(*programs):
+    """Their pages are then in the cache as a container's first start leaves them, and not in pieces, as a linker or a package manager wrote them;
+    a start differs by a fifth."""
+    for program in programs:
+        with open(shutil.which(program), "rb", buffering=0) as file:
+            os.fsync(file)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while file.read(1 << 20):
+                pass
+
 def quantile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * share))]
