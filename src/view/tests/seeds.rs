@@ -134,7 +134,7 @@ fn configcat_shows_the_key_the_mode_and_the_source_of_an_sdk() {
 fn configcat_is_down_when_every_source_is() {
     let never = |check: &mut Check| *check = Check { id: check.id, ..Check::event(&check.name, check.kind, check.affects) };
     let mut snapshot = configcat();
-    snapshot.checks.iter_mut().filter(|check| check.id.is_some()).for_each(|check| never(check));
+    snapshot.checks.iter_mut().filter(|check| check.id.is_some()).for_each(never);
     fails(&mut snapshot, "my_sdk");
     assert_eq!(body(&snapshot, "/status", false).1["status"], "degraded", "one of two");
     fails(&mut snapshot, "another_sdk");
