@@ -37,7 +37,7 @@ impl Secret {
                 }
             }
             // The longest first, so that a secret that contains another one is masked completely.
-            known.sort_by_key(|form| std::cmp::Reverse(form.len()));
+            known.sort_unstable_by_key(|form| std::cmp::Reverse(form.len()));
         }
         Self(value)
     }

@@ -47,7 +47,7 @@ impl Filter {
     fn put(&mut self, target: &str, level: LevelFilter) {
         self.targets.retain(|(known, _)| known != target);
         self.targets.push((target.to_owned(), level));
-        self.targets.sort_by_key(|(target, _)| std::cmp::Reverse(target.len()));
+        self.targets.sort_unstable_by_key(|(target, _)| std::cmp::Reverse(target.len()));
     }
 
     /// Whether this event is written.

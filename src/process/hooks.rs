@@ -25,7 +25,7 @@ const DEEPEST: usize = 32;
 pub fn commands(plan: &HooksPlan) -> Result<Vec<ProcessPlan>, String> {
     let mut files = Vec::new();
     collect(&plan.directory, plan, 0, &mut files)?;
-    files.sort();
+    files.sort_unstable();
     if plan.order == HookOrder::Version {
         let bytes = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
         files.sort_by(|a, b| version::compare(&bytes(a), &bytes(b)));

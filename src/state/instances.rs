@@ -59,7 +59,7 @@ impl Instances {
             Readiness::Ready => 0,
         };
         listed.truncate(MOST_LISTED);
-        listed.sort_by(|one, other| (Reverse(badness(one)), &one.name).cmp(&(Reverse(badness(other)), &other.name)));
+        listed.sort_unstable_by(|one, other| (Reverse(badness(one)), &one.name).cmp(&(Reverse(badness(other)), &other.name)));
         Self { read, all, ready, listed }
     }
 }

@@ -60,7 +60,8 @@ fn bounded(mut lines: Vec<(bool, String)>) -> String {
     const FRAME: usize = 64;
     let total: usize = lines.iter().map(|(_, line)| line.len()).sum();
     if total + FRAME > LONGEST_BODY {
-        lines.sort_by_key(|(passes, _)| *passes);
+        let (passing, failing): (Vec<_>, Vec<_>) = lines.into_iter().partition(|(passes, _)| *passes);
+        lines = failing.into_iter().chain(passing).collect();
     }
     let mut text = String::with_capacity(total.min(LONGEST_BODY));
     match fit::append(&mut text, LONGEST_BODY - FRAME, lines, |text, (_, line)| text.push_str(&line)) {

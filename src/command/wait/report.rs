@@ -117,7 +117,8 @@ impl Board {
         let mut shown: Vec<&Row> = self.rows.iter().collect();
         let hidden = if shown.len() > room { shown.len() - (room - 1) } else { 0 };
         if hidden > 0 {
-            shown.sort_by_key(|row| row.ready.is_some());
+            let (ready, waiting): (Vec<_>, Vec<_>) = shown.into_iter().partition(|row| row.ready.is_some());
+            shown = waiting.into_iter().chain(ready).collect();
         }
         // Cut, because a line that wraps, or ends in the last column, could not be redrawn in place.
         let mut lines: Vec<String> =

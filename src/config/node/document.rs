@@ -66,7 +66,7 @@ impl<'a> Places<'a> {
     /// The crate returns keys in alphabetical order; a configuration has the order of its lines.
     fn table(&self, table: &DeTable<'_>) -> Table {
         let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
+        entries.sort_unstable_by_key(|(key, _)| key.span().start);
         let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
             let origin = self.at(key.span().start);
             let mut node = self.node(value);

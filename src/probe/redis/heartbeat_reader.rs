@@ -110,7 +110,7 @@ impl HeartbeatReader {
             Way::ReadOnlyScript => self.list_by_script(session, "EVAL_RO").await?,
             Way::Plain => self.list_plainly(session).await?,
         };
-        instances.sort_by(|one, other| one.id.cmp(&other.id));
+        instances.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Ok(instances)
     }
 

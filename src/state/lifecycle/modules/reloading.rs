@@ -35,7 +35,7 @@ impl Lifecycle {
                 Some(_) => {}
             }
         }
-        self.snapshot.modules.sort_by_key(|module| plan.modules.iter().position(|known| known.id == module.id));
+        self.snapshot.modules.sort_unstable_by_key(|module| plan.modules.iter().position(|known| known.id == module.id));
         self.forget_retired();
     }
 
