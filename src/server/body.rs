@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::response_cache::SharedText;
 
 /// The size of a piece in bytes. hyper gets copies, because otherwise its buffer would keep the whole text.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 32 * 1024;
 
 /// The rest of a text that a connection still has to send.
 #[derive(Debug, Default)]
