@@ -13,8 +13,7 @@ use crate::log;
 use crate::outcome::ErrorKind;
 use crate::plan::{ModuleId, Plan};
 use crate::state::check::{Check, State, Verdict};
-use crate::state::copy_on_write::CopyOnWrite;
-use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, StageState};
+use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Migration, Phase, Snapshot, StageState};
 
 /// How often a continuing wait is logged.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -26,20 +25,6 @@ const LIVE_EVERY: Duration = Duration::from_millis(250);
 /// million comparisons for every event.
 fn counterpart<T>(before: &[T], index: usize, is_same: impl Fn(&T) -> bool) -> Option<&T> {
     before.get(index).filter(|old| is_same(old)).or_else(|| before.iter().find(|old| is_same(old)))
-}
-
-/// The items that have changed, each with its earlier state.
-fn changed<'a, T>(
-    before: &'a [CopyOnWrite<T>],
-    after: &'a [CopyOnWrite<T>],
-    is_same: impl Fn(&T, &T) -> bool + 'a,
-) -> impl Iterator<Item = (&'a T, &'a T)> {
-    after.iter().enumerate().filter_map(move |(index, new)| {
-        if before.get(index).is_some_and(|old| new.is_unchanged(old)) {
-            return None;
-        }
-        counterpart(before, index, |old| is_same(old, new)).map(|old| (&**new, &**old))
-    })
 }
 
 /// Logs the events of one run.
@@ -69,12 +54,12 @@ impl EventLog {
     pub fn record(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         // Changes of a module's process are logged for the module, those of the heartbeat by its writer.
         let logged_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
-        for (new, old) in changed(&before.checks, &after.checks, |old, new| old.name == new.name) {
+        for (new, old) in after.checks.changed(&before.checks, |old, new| old.name == new.name) {
             if !logged_elsewhere(new) && old.totals != new.totals {
                 self.record_check(old, new, before.phase, now);
             }
         }
-        for (new, old) in changed(&before.stages, &after.stages, |old, new| old.name == new.name) {
+        for (new, old) in after.stages.changed(&before.stages, |old, new| old.name == new.name) {
             if new.step == StageState::Up && new.name.starts_with("wait:") && old.step != new.step {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
@@ -96,7 +81,7 @@ impl EventLog {
 
     /// The readiness, if it has changed.
     fn readiness(&mut self, after: &Snapshot, now: Moment) -> Option<bool> {
-        let ready = (after.started && self.serves).then(|| after.verdict(Level::Ready, Look::fresh(now)));
+        let ready = (after.started && self.serves).then(|| after.is_ready(now));
         let news = ready != self.ready;
         self.ready = ready;
         ready.filter(|_| news)

@@ -1,5 +1,6 @@
 //! Schedules the probes of all checks: with back-off while waiting, at a fixed interval while running.
 
+mod alarm;
 mod last_results;
 mod pace;
 mod processes;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::clock::patience::SLACK;
 use crate::mailbox::Mailbox;
@@ -25,6 +26,7 @@ use crate::plan::target::Target;
 use crate::plan::{CheckId, CheckPlan, Plan};
 use crate::probe::Probe;
 use crate::state::event::{Event, ProcessId};
+pub use alarm::Alarm;
 pub use last_results::LastResults;
 pub use pace::{Pace, delay};
 pub use processes::ProcessWatch;
@@ -96,19 +98,20 @@ impl Watcher {
                 let probe = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
                 let tell = move |event| mailbox.send(event);
                 let (check, orders) = (check.clone(), self.orders.clone());
-                tasks.spawn(watch_check(id, check, probe, orders, until_up, tell))
+                tasks.spawn(watch_check(id, check, probe, orders, until_up, Alarm::new, tell))
             });
         }
     }
 }
 
-/// Probes one check forever, or until it is up.
+/// Probes one check forever, or until it is up. While it is waited for, it pauses by an alarm.
 async fn watch_check(
     id: CheckId,
     check: CheckPlan,
     mut probe: impl Probing,
     mut orders: watch::Receiver<Orders>,
     until_up: bool,
+    new_alarm: impl Fn() -> Alarm,
     tell: impl Fn(Event),
 ) {
     let (mut again, answers) = {
@@ -121,6 +124,7 @@ async fn watch_check(
     let mut seen = !check.creates_database;
     // A check that is not waited for has its interval from the start.
     let mut in_step = check.wait.is_zero();
+    let mut alarm = None;
     loop {
         let next = match answers.not_yet(&check) {
             Some(last) => {
@@ -153,8 +157,15 @@ async fn watch_check(
                 Instant::now() + delay(pace, fastrand::f64())
             }
         };
+        alarm = (!in_step).then(|| alarm.unwrap_or_else(&new_alarm));
+        let pause = async {
+            match &mut alarm {
+                Some(alarm) => alarm.sleep(next.saturating_duration_since(Instant::now())).await,
+                None => sleep_until(next).await,
+            }
+        };
         tokio::select! {
-            () = sleep_until(next) => {}
+            () = pause => {}
             () = ordered_again(&mut orders, again), if !check.wait.is_zero() => {
                 again = orders.borrow().again;
                 (began, passes, in_step) = (Instant::now(), 0, false);
@@ -206,6 +217,7 @@ async fn ordered_again(orders: &mut watch::Receiver<Orders>, known: u64) {
 /// Probes a startup check until it passes.
 async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell: impl Fn(Outcome)) {
     let mut probe = Guarded::new(target, Some(mailbox));
+    let mut alarm = Alarm::new();
     let began = Instant::now();
     loop {
         let outcome = patiently(&mut probe, timeout).await;
@@ -214,7 +226,7 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
         if kind == ErrorKind::Ok {
             return;
         }
-        sleep(delay(Pace::Waiting { waited: began.elapsed(), kind }, fastrand::f64())).await;
+        alarm.sleep(delay(Pace::Waiting { waited: began.elapsed(), kind }, fastrand::f64())).await;
     }
 }
 

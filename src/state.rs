@@ -1,6 +1,7 @@
 //! The state of one run, and the only place where it changes.
 
 pub mod check;
+pub mod checks;
 pub mod copy_on_write;
 pub mod event;
 pub mod instances;

@@ -1,6 +1,5 @@
 //! `portcullis wait`: waits for targets in parallel, then executes the command in its place.
 
-mod alarm;
 mod handover;
 mod report;
 mod row;
@@ -21,8 +20,7 @@ use crate::log;
 use crate::outcome::{Failure, Outcome};
 use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
-use crate::prober::{Guarded, Pace, delay};
-use alarm::Alarm;
+use crate::prober::{Alarm, Guarded, Pace, delay};
 use report::Board;
 use row::Hold;
 

@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{changed, took};
+use super::took;
 use crate::clock::Moment;
 use crate::state::snapshot::{CurrentStep, Doing, Snapshot, Stage, StageState};
 
@@ -13,7 +13,7 @@ fn name(stage: &str) -> &str {
 
 /// Logs what is different in `after`.
 pub(super) fn record(before: &Snapshot, after: &Snapshot) {
-    for (new, old) in changed(&before.stages, &after.stages, |old, new| old.name == new.name) {
+    for (new, old) in after.stages.changed(&before.stages, |old, new| old.name == new.name) {
         if !new.name.starts_with("step:") {
             continue;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{Guarded, Orders, watch_check, watch_target};
+use super::{Alarm, Guarded, Orders, watch_check, watch_target};
 use crate::mailbox::Mailbox;
 use crate::plan::target::Target;
 use crate::plan::{CheckId, CheckPlan};
@@ -68,7 +68,7 @@ fn begin(
             .map(|(number, check)| {
                 let sender = mailbox.clone();
                 let probe = Guarded::new(check.target.clone(), Some(mailbox.clone()));
-                tasks.spawn(watch_check(*number, check.clone(), probe, orders.clone(), false, move |event| sender.send(event)))
+                tasks.spawn(watch_check(*number, check.clone(), probe, orders.clone(), false, Alarm::new, move |event| sender.send(event)))
             })
             .collect(),
     }

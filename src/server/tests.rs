@@ -55,7 +55,7 @@ fn published() -> Arc<Published> {
     redis.feed(now, Outcome::failed(ErrorKind::Auth, WORDS, Duration::from_millis(5)));
     let service =
         Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
-    let snapshot = Snapshot { phase: Phase::Running, started: true, checks: vec![redis.into()], ..Snapshot::new(service, now) };
+    let snapshot = Snapshot { phase: Phase::Running, started: true, checks: vec![redis.into()].into(), ..Snapshot::new(service, now) };
     let plan = Plan::of((*snapshot.service).clone());
     Arc::new(Published::new(snapshot, Arc::new(plan)))
 }

@@ -16,6 +16,9 @@ use history::History;
 /// How many records are kept, as in the ConfigCat Proxy.
 pub const RECORDS: usize = 5;
 
+/// The check of the heartbeat; it exists only if readiness depends on it.
+pub const HEARTBEAT: &str = "heartbeat";
+
 /// Errors in a row from which an up check is shown as degraded (ConfigCat's rule).
 const DEGRADED_AFTER: u32 = 2;
 
@@ -206,6 +209,24 @@ impl Check {
         self.records.push_back(Record { at: now, kind, detail, private, elapsed, parts, volume });
     }
 
+    /// Until when this replica can be ready by this check; none if it cannot be.
+    ///
+    /// A check that readiness depends on has to pass. One that liveness depends on must not be down: unknown is no reason to kill.
+    pub fn allows_ready_until(&self) -> Option<Duration> {
+        let (state, _) = self.decided();
+        let allows = match self.affects {
+            Affects::None | Affects::Health => return Some(Duration::MAX),
+            Affects::Readiness => state.passes(),
+            Affects::Liveness => state != State::Down,
+        };
+        allows.then(|| self.fresh_until())
+    }
+
+    /// Whether this replica can be ready at `now` by this check.
+    pub fn allows_ready(&self, now: Moment) -> bool {
+        self.allows_ready_until().is_some_and(|until| now.mono <= until)
+    }
+
     /// Whether it is a report on a whole system rather than a check of one dependency.
     pub fn is_report(&self) -> bool {
         self.kind == "dify"
@@ -229,10 +250,18 @@ impl Check {
 
     /// The state of the check at `now`, and why if it is not simply up.
     pub fn effective(&self, now: Moment) -> (State, ErrorKind) {
+        if now.mono > self.fresh_until() { (State::Down, ErrorKind::Stale) } else { self.decided() }
+    }
+
+    /// From then on its last result is stale.
+    fn fresh_until(&self) -> Duration {
+        let until = self.last().zip(self.stale_after).map(|(last, limit)| last.at.mono.saturating_add(limit));
+        until.unwrap_or(Duration::MAX)
+    }
+
+    /// The state by the thresholds, without staleness.
+    fn decided(&self) -> (State, ErrorKind) {
         let Some(last) = self.last() else { return (State::Unknown, ErrorKind::Never) };
-        if self.stale_after.is_some_and(|limit| now.since(last.at) > limit) {
-            return (State::Down, ErrorKind::Stale);
-        }
         match self.verdict {
             Verdict::Up if self.failures >= DEGRADED_AFTER => (State::Degraded, last.kind),
             Verdict::Up => (State::Up, ErrorKind::Ok),

@@ -33,7 +33,7 @@ use super::copy_on_write::CopyOnWrite;
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, ProcessTimer, Readiness, Timer, Watch};
 use super::process::{Process, RunState, StopRules, Then};
 use super::shutdown::{Shutdown, StopRequests};
-use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, StageState};
+use super::snapshot::{APP, Child, Heartbeat, Migration, MigrationLock, MigrationStep, Phase, Snapshot, StageState};
 use super::start::{Progress, StartSequence, StartStage};
 use super::transition::{Machine, Transition};
 use crate::clock::Moment;
@@ -94,7 +94,7 @@ impl Lifecycle {
         checks.extend(plan.heartbeat.as_ref().filter(|heartbeat| heartbeat.required).map(beating::check).map(CopyOnWrite::from));
         let snapshot = Snapshot {
             stages: stages.into(),
-            checks,
+            checks: checks.into(),
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: plan.modules.iter().map(|module| Self::module_at_rest(module, now)).collect(),
@@ -167,6 +167,8 @@ impl Lifecycle {
         self.stop_in_turn(now, &mut effects);
         self.stop_step(now, &mut effects);
         self.announce(now, &mut effects);
+        #[cfg(test)]
+        self.is_as_assessed(now);
         self.settle_healing(&mut effects);
         self.note_start_over(now);
         self.maybe_exit(&mut effects);

@@ -10,9 +10,10 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::check::Check;
+pub use super::check::HEARTBEAT;
 use super::check::history::History;
-use super::copy_on_write::CopyOnWrite;
+use super::checks::Checks;
+use super::copy_on_write::{CopyOnWrite, List};
 use super::instances::Instances;
 pub use super::migration::{Migration, MigrationLock, MigrationStep};
 pub use super::phase::{Phase, Status};
@@ -26,9 +27,6 @@ pub use verdict::{Assessed, Assessment, Item, Level, Look};
 
 /// The check of the main process itself.
 pub const APP: &str = "app";
-
-/// The check of the heartbeat; it exists only if readiness depends on it.
-pub const HEARTBEAT: &str = "heartbeat";
 
 /// The state of one stage of the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,11 +179,11 @@ pub struct Snapshot {
     /// When everything that counts for the start was first done; none before that.
     pub start_over: Option<Moment>,
     /// The stages of the start in order.
-    pub stages: CopyOnWrite<Vec<CopyOnWrite<Stage>>>,
+    pub stages: CopyOnWrite<List<Stage>>,
     /// The current step; none between steps.
     pub step: Option<CurrentStep>,
     /// The checks in the order of the configuration, the process itself last.
-    pub checks: Vec<CopyOnWrite<Check>>,
+    pub checks: Checks,
     /// The main process.
     pub child: CopyOnWrite<Child>,
     /// The heartbeat.
@@ -218,7 +216,7 @@ impl Snapshot {
             start_over: None,
             stages: CopyOnWrite::default(),
             step: None,
-            checks: Vec::new(),
+            checks: Checks::default(),
             child: CopyOnWrite::default(),
             heartbeat: Heartbeat::default(),
             migration: Migration::Idle,

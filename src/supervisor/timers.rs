@@ -1,6 +1,6 @@
 //! Timers as data: which are armed, and which have expired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::gap;
@@ -21,49 +21,65 @@ struct Armed {
     latest: Duration,
 }
 
-/// The armed timers.
+/// The armed timers, also in the order of their deadlines: each of a thousand waits has one.
 #[derive(Debug, Default)]
-pub(super) struct Timers(BTreeMap<Timer, Armed>);
+pub(super) struct Timers {
+    armed: BTreeMap<Timer, Armed>,
+    order: BTreeSet<(Duration, Timer)>,
+}
 
 impl Timers {
     pub(super) fn arm(&mut self, timer: Timer, now: Moment, after: Duration) {
         let latest = now.mono.saturating_add(after.saturating_mul(LONGEST_EXTENSION));
-        self.0.insert(timer, Armed { at: now.mono.saturating_add(after), length: after, latest });
+        self.set(timer, Armed { at: now.mono.saturating_add(after), length: after, latest });
     }
 
     /// Extends an armed timer to this long from now on, never shorter than before, and at most twice its original time.
     pub(super) fn extend(&mut self, timer: Timer, now: Moment, by: Duration) {
-        if let Some(armed) = self.0.get_mut(&timer) {
-            armed.at = armed.at.max(now.mono.saturating_add(by).min(armed.latest));
+        if let Some(armed) = self.armed.get(&timer) {
+            self.set(timer, Armed { at: armed.at.max(now.mono.saturating_add(by).min(armed.latest)), ..*armed });
         }
     }
 
     pub(super) fn disarm(&mut self, timer: Timer) {
-        self.0.remove(&timer);
+        if let Some(armed) = self.armed.remove(&timer) {
+            self.order.remove(&(armed.at, timer));
+        }
+    }
+
+    fn set(&mut self, timer: Timer, armed: Armed) {
+        self.disarm(timer);
+        self.order.insert((armed.at, timer));
+        self.armed.insert(timer, armed);
     }
 
     /// Time until the next expiry, or until the next check for a gap of the clock. None if nothing is armed.
     pub(super) fn next(&self, now: Moment) -> Option<Duration> {
-        let left = |(timer, armed): (&Timer, &Armed)| {
-            let left = armed.at.saturating_sub(now.mono);
+        let left = |(at, timer): &(Duration, Timer)| {
+            let left = at.saturating_sub(now.mono);
             if waits_for_us(*timer) { left.min(gap::slice(left)) } else { left }
         };
-        self.0.iter().map(left).min()
+        // A later one of the same kind is not due before.
+        let first_of_others = self.order.iter().find(|(_, timer)| waits_for_us(*timer));
+        self.order.first().into_iter().chain(first_of_others).map(left).min()
     }
 
     /// Extends every deadline for other processes by the time in which this process could not run, at most to its full length from now.
     pub(super) fn shift(&mut self, now: Moment, lost: Duration) {
-        for (_, armed) in self.0.iter_mut().filter(|(timer, _)| waits_for_us(**timer)) {
-            let moved = armed.at.saturating_add(lost).min(now.mono.saturating_add(armed.length)).max(armed.at);
-            armed.latest = armed.latest.saturating_add(moved.saturating_sub(armed.at));
-            armed.at = moved;
+        if lost.is_zero() {
+            return;
+        }
+        let moved: Vec<_> = self.armed.iter().filter(|(timer, _)| waits_for_us(**timer)).map(|(timer, armed)| (*timer, *armed)).collect();
+        for (timer, armed) in moved {
+            let at = armed.at.saturating_add(lost).min(now.mono.saturating_add(armed.length)).max(armed.at);
+            let latest = armed.latest.saturating_add(at.saturating_sub(armed.at));
+            self.set(timer, Armed { at, latest, ..armed });
         }
     }
 
     /// The earliest expired timer.
     pub(super) fn overdue(&self, now: Moment) -> Option<Timer> {
-        let (timer, _) = self.0.iter().filter(|(_, armed)| armed.at <= now.mono).min_by_key(|(_, armed)| armed.at)?;
-        Some(*timer)
+        self.order.first().filter(|(at, _)| *at <= now.mono).map(|(_, timer)| *timer)
     }
 }
 
@@ -135,7 +151,7 @@ mod tests {
     #[test]
     fn an_extension_never_shortens_and_never_more_than_doubles() {
         let (mut timers, start) = (Timers::default(), Moment::default());
-        let left = |timers: &Timers, now: Moment| timers.0.get(&Timer::Grace).map(|armed| armed.at.saturating_sub(now.mono));
+        let left = |timers: &Timers, now: Moment| timers.armed.get(&Timer::Grace).map(|armed| armed.at.saturating_sub(now.mono));
         timers.extend(Timer::Grace, start, seconds(5));
         assert_eq!(left(&timers, start), None, "what is not armed is not extended");
         timers.arm(Timer::Grace, start, seconds(8));

@@ -192,7 +192,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
     redis.feed(now, Outcome::failed(ErrorKind::Auth, "WRONGPASS for app", Duration::from_millis(5)));
     let service =
         Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
-    let snapshot = Snapshot { phase: Phase::Running, started: true, checks: vec![redis.into()], ..Snapshot::new(service, now) };
+    let snapshot = Snapshot { phase: Phase::Running, started: true, checks: vec![redis.into()].into(), ..Snapshot::new(service, now) };
     let known = Plan::of((*snapshot.service).clone());
     let published = Published::new(snapshot, Arc::new(known));
     let listeners = Listeners::bind(&plan).unwrap();

@@ -1,6 +1,6 @@
 //! The heartbeat in the state of the run: the published readiness, and whether readiness depends on the heartbeat.
 
-use super::{Affects, Check, Duration, Effect, ErrorKind, Level, Lifecycle, Look, Moment, Outcome, Readiness};
+use super::{Affects, Check, Duration, Effect, ErrorKind, Lifecycle, Moment, Outcome, Phase, Readiness};
 use crate::plan::HeartbeatPlan;
 use crate::state::snapshot::HEARTBEAT;
 
@@ -12,14 +12,12 @@ pub(super) fn check(plan: &HeartbeatPlan) -> Check {
 
 impl Lifecycle {
     pub(super) fn beaten(&mut self, now: Moment, result: Result<(), ErrorKind>) {
-        if let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.name == HEARTBEAT) {
-            check.feed(
-                now,
-                match result {
-                    Ok(()) => Outcome::passed(Duration::ZERO),
-                    Err(kind) => Outcome::failed(kind, "", Duration::ZERO),
-                },
-            );
+        if let Some(index) = self.snapshot.checks.heartbeat() {
+            let outcome = match result {
+                Ok(()) => Outcome::passed(Duration::ZERO),
+                Err(kind) => Outcome::failed(kind, "", Duration::ZERO),
+            };
+            self.snapshot.checks.change(index, |check| check.feed(now, outcome));
         }
         let heartbeat = &mut self.snapshot.heartbeat;
         match result {
@@ -42,7 +40,11 @@ impl Lifecycle {
         if self.announced == Readiness::Stopped {
             return;
         }
-        let readiness = if self.snapshot.as_published().verdict(Level::Ready, Look::fresh(now)) {
+        // Before the process runs there is nothing to look for, and waits can have many checks that fail.
+        if self.snapshot.phase == Phase::Running {
+            self.snapshot.checks.settle(now);
+        }
+        let readiness = if self.snapshot.is_ready_but_for_heartbeat(now) {
             Readiness::Ready
         } else if self.snapshot.started {
             Readiness::NotReady

@@ -1,9 +1,7 @@
 //! Restart on failure (`on_down = "restart"`): a process whose check went down after having been up is stopped and started again; with a
 //! heartbeat, by one replica of the service at a time.
 
-use super::{
-    Check, CheckId, CopyOnWrite, Duration, Effect, Lifecycle, Moment, Phase, Process, ProcessId, ProcessTimer, Readiness, RunState,
-};
+use super::{Check, CheckId, Duration, Effect, Lifecycle, Moment, Phase, Process, ProcessId, ProcessTimer, Readiness, RunState};
 use super::{Then, Timer, Verdict};
 use crate::plan::OnDown;
 use crate::state::process::{is_spent, next_pause};
@@ -53,8 +51,7 @@ impl Lifecycle {
         if self.healing(id).is_some_and(|healing| healing.stage == HealingStage::Spent) {
             self.heals(id, None);
         }
-        let down =
-            |known: &&CopyOnWrite<Check>| known.verdict == Verdict::Down && known.last_passed.is_some_and(|at| at.mono >= since.mono);
+        let down = |known: &&Check| known.verdict == Verdict::Down && known.last_passed.is_some_and(|at| at.mono >= since.mono);
         let down = self.snapshot.checks.iter().filter(down).filter_map(|known| known.id);
         for other in down.filter(|other| self.owner_of(*other) == id).collect::<Vec<_>>() {
             self.fell_ill(now, other, effects);

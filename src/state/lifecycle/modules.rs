@@ -100,9 +100,7 @@ impl Lifecycle {
         // Modules that start first stay first.
         let place = self.snapshot.stages.iter().position(|known| known.name == stage.name && plan.start == ModuleStart::First);
         self.uninstall(id);
-        let stages = &mut self.snapshot.stages;
-        let place = place.unwrap_or(stages.len());
-        stages.insert(place, stage.into());
+        self.snapshot.stages.rebuild(|stages| stages.insert(place.unwrap_or(stages.len()), stage.into()));
         if plan.counts {
             self.show_check(now, &plan);
         }
@@ -110,10 +108,10 @@ impl Lifecycle {
 
     /// Removes the stage and the checks of a module.
     fn uninstall(&mut self, id: ModuleId) {
-        self.snapshot.checks.retain(|check| check.module != Some(id));
+        self.snapshot.checks.rebuild(|checks| checks.retain(|check| check.module != Some(id)));
         if let Some(plan) = self.plan.module(id) {
             let name = stage_name(&plan.name);
-            self.snapshot.stages.retain(|stage| stage.name != name);
+            self.snapshot.stages.rebuild(|stages| stages.retain(|stage| stage.name != name));
         }
     }
 
@@ -121,7 +119,7 @@ impl Lifecycle {
     fn show_check(&mut self, now: Moment, plan: &ModulePlan) {
         if !self.snapshot.checks.iter().any(|check| check.module == Some(plan.id) && check.id.is_none()) {
             let check = Check { module: Some(plan.id), since: now, ..Check::event(&plan.name, "process", plan.affects) };
-            self.snapshot.checks.push(check.into());
+            self.snapshot.checks.rebuild(|checks| checks.push(check.into()));
         }
     }
 
@@ -137,7 +135,7 @@ impl Lifecycle {
         let own = plan.checks.iter().filter_map(|check| self.plan.checks.get(*check).map(|found| (*check, found)));
         let own: Vec<CopyOnWrite<Check>> =
             own.map(|(number, found)| Check { module: Some(id), id: Some(number), ..Check::new(found) }.into()).collect();
-        self.snapshot.checks.extend(own);
+        self.snapshot.checks.rebuild(|checks| checks.extend(own));
         if plan.process.started.is_some() || !plan.checks.is_empty() {
             effects.push(Effect::Watch(ProcessId::Module(id), if plan.checks.is_empty() { Watch::Nothing } else { Watch::Checks }));
         }

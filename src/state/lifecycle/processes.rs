@@ -27,13 +27,13 @@ impl Lifecycle {
 
     /// The check of the process itself, if it has one.
     pub(super) fn feed(&mut self, now: Moment, id: ProcessId, outcome: Outcome) {
-        let own = |check: &&mut CopyOnWrite<Check>| match id {
+        let own = |check: &Check| match id {
             ProcessId::Main => check.name == APP,
             ProcessId::Migration | ProcessId::Step(_) => false,
             ProcessId::Module(id) => check.module == Some(id) && check.id.is_none(),
         };
-        if let Some(check) = self.snapshot.checks.iter_mut().find(own) {
-            check.feed(now, outcome);
+        if let Some(index) = self.snapshot.checks.search(0, own) {
+            self.snapshot.checks.change(index, |check| check.feed(now, outcome));
         }
     }
 

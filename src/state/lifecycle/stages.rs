@@ -41,14 +41,33 @@ impl Lifecycle {
         }
     }
 
+    /// The index of the stage of this name, which is searched from `near` on: one of a thousand is found at once near the number of its check.
+    pub(super) fn stage_near(&self, near: usize, name: &str) -> Option<usize> {
+        self.snapshot.stages.search(near, |stage| stage.name == name)
+    }
+
+    pub(super) fn step_at(&self, place: usize) -> Option<StageState> {
+        self.snapshot.stages.get(place).map(|stage| stage.step)
+    }
+
     pub(super) fn step_of(&self, name: &str) -> Option<StageState> {
-        self.snapshot.stages.iter().find(|stage| stage.name == name).map(|stage| stage.step)
+        self.step_at(self.stage_near(0, name)?)
+    }
+
+    /// The stage of this name, to be changed.
+    pub(super) fn stage_mut(&mut self, name: &str) -> Option<&mut Stage> {
+        let place = self.stage_near(0, name)?;
+        self.snapshot.stages.get_mut(place)
+    }
+
+    pub(super) fn stage_began(&mut self, now: Moment, name: &str) {
+        self.began_at(now, self.stage_near(0, name));
     }
 
     /// The times of the start are not changed by later restarts.
-    pub(super) fn stage_began(&mut self, now: Moment, name: &str) {
+    pub(super) fn began_at(&mut self, now: Moment, place: Option<usize>) {
         let is_over = self.snapshot.start_over.is_some();
-        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name)
+        if let Some(stage) = place.and_then(|place| self.snapshot.stages.get_mut(place))
             && (!is_over || stage.began.is_none())
         {
             stage.began = Some(now);
@@ -56,8 +75,14 @@ impl Lifecycle {
     }
 
     pub(super) fn stage_ended(&mut self, now: Moment, name: &str, step: StageState) {
+        if let Some(place) = self.stage_near(0, name) {
+            self.ended_at(now, place, step);
+        }
+    }
+
+    pub(super) fn ended_at(&mut self, now: Moment, place: usize, step: StageState) {
         let is_over = self.snapshot.start_over.is_some();
-        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
+        if let Some(stage) = self.snapshot.stages.get_mut(place) {
             stage.step = step;
             if !is_over || stage.ended.is_none() {
                 stage.ended = Some(now);
@@ -67,7 +92,9 @@ impl Lifecycle {
 
     /// The start has failed, and with it the stages that are not over: none of them goes on while the start is held for inspection.
     pub(super) fn open_stages_failed(&mut self, now: Moment) {
-        for stage in self.snapshot.stages.iter_mut().filter(|stage| stage.began.is_some() && stage.ended.is_none()) {
+        let is_open = |stage: &Stage| stage.began.is_some() && stage.ended.is_none();
+        let stages = &mut self.snapshot.stages;
+        while let Some(stage) = stages.search(0, is_open).and_then(|place| stages.get_mut(place)) {
             (stage.step, stage.ended) = (StageState::Down, Some(now));
         }
     }

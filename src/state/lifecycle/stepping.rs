@@ -271,7 +271,7 @@ impl Lifecycle {
     fn note_step(&mut self, now: Moment, step: StageState, note: Option<String>) {
         let Some(name) = self.current_step().map(step_stage) else { return };
         self.stage_ended(now, &name, step);
-        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
+        if let Some(stage) = self.stage_mut(&name) {
             stage.note = note;
         }
         (self.snapshot.step, self.stepping.current) = (None, None);

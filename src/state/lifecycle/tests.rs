@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::event::{Effect, Event, LockNews, ProcessId, ProcessTimer, Timer, Watch};
-use super::super::snapshot::Phase;
+use super::super::snapshot::{Level, Look, Phase};
 use super::Lifecycle;
 use crate::clock::Moment;
 use crate::exit::Ended;
@@ -36,6 +36,15 @@ use crate::plan::{Affects, CheckPlan, HeartbeatPlan, LockPlan, MigrationPlan, Pl
 
 /// The pid of every process of these tests.
 const PID: i32 = 42;
+
+impl Lifecycle {
+    /// Readiness, which is derived from what changed, is that of the whole assessment; called after every event of every test.
+    pub(super) fn is_as_assessed(&self, now: Moment) {
+        let (snapshot, fresh) = (&self.snapshot, Look::fresh(now));
+        assert_eq!(snapshot.is_ready(now), snapshot.verdict(Level::Ready, fresh));
+        assert_eq!(snapshot.is_ready_but_for_heartbeat(now), snapshot.as_published().verdict(Level::Ready, fresh));
+    }
+}
 
 fn target() -> Target {
     Target::Tcp(Address { host: "db".to_owned(), port: 5432 })

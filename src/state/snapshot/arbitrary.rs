@@ -109,7 +109,7 @@ prop_compose! {
             }
             check
         });
-        let checks = checks.into_iter().chain(heartbeat).map(CopyOnWrite::from).collect();
+        let checks = checks.into_iter().chain(heartbeat).map(CopyOnWrite::from).collect::<Vec<_>>().into();
         let snapshot = Snapshot {
             sequence: 1,
             started_at: moment(0),

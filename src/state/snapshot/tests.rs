@@ -15,6 +15,13 @@ proptest! {
     }
 
     #[test]
+    fn readiness_is_that_of_the_whole_assessment((snapshot, look) in snapshot()) {
+        let fresh = Look::fresh(look.now);
+        prop_assert_eq!(snapshot.is_ready(look.now), snapshot.verdict(Level::Ready, fresh));
+        prop_assert_eq!(snapshot.is_ready_but_for_heartbeat(look.now), snapshot.as_published().verdict(Level::Ready, fresh));
+    }
+
+    #[test]
     fn what_is_published_is_all_but_the_publishing((snapshot, look) in snapshot()) {
         for level in [Level::Live, Level::Started, Level::Ready, Level::Deep] {
             let failing: Vec<_> = snapshot.assess(look).items(level).into_iter().filter(|item| !item.passes).map(|item| item.name.to_owned()).collect();

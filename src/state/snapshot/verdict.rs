@@ -1,7 +1,6 @@
 //! The verdicts that are derived from a snapshot at a given time: live, started, ready, deep, and the overall status.
 
 use std::borrow::Cow;
-use std::ops::Deref;
 use std::time::Duration;
 
 use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, StageState, Status};
@@ -181,7 +180,7 @@ impl Snapshot {
             let (state, kind) = Check::effective(check, look.now);
             Assessed { check, state, kind, counts: check.affects.health() }
         };
-        Assessment { snapshot: self, look, checks: self.checks.iter().map(Deref::deref).map(judged).collect() }
+        Assessment { snapshot: self, look, checks: self.checks.iter().map(judged).collect() }
     }
 
     /// Whether every line of this level passes.
@@ -194,6 +193,18 @@ impl Snapshot {
         self.assess(look).status()
     }
 
+    /// Whether the replica is ready at `now`, as the heartbeat publishes it: without the check of the heartbeat itself.
+    ///
+    /// The same as the verdict of [`Level::Ready`] on [`Self::as_published`], without assessing every check.
+    pub fn is_ready_but_for_heartbeat(&self, now: Moment) -> bool {
+        self.started && self.phase == Phase::Running && self.checks.allow_ready(now)
+    }
+
+    /// Whether the replica is ready at `now`: the same as the verdict of [`Level::Ready`], without assessing every check.
+    pub fn is_ready(&self, now: Moment) -> bool {
+        self.is_ready_but_for_heartbeat(now) && self.checks.heartbeat_allows_ready(now)
+    }
+
     /// The snapshot that the heartbeat publishes: without the check of the heartbeat itself. Otherwise a heartbeat that is written again
     /// would still report its own absence, and the record would say "not ready" until the next one.
     pub fn as_published(&self) -> Cow<'_, Self> {
@@ -201,7 +212,7 @@ impl Snapshot {
             return Cow::Borrowed(self);
         }
         let mut copy = self.clone();
-        copy.checks.retain(|check| check.name != HEARTBEAT);
+        copy.checks.rebuild(|checks| checks.retain(|check| check.name != HEARTBEAT));
         Cow::Owned(copy)
     }
 
@@ -241,16 +252,16 @@ impl Snapshot {
 
     /// The stage of the start with this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
-        self.stages.iter().find(|stage| stage.name == name).map(Deref::deref)
+        self.stages.iter().find(|stage| stage.name == name)
     }
 
     /// The stage of this module's start; none until the start is requested.
     pub fn start_of(&self, module: &Module) -> Option<&Stage> {
-        self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name)).map(Deref::deref)
+        self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name))
     }
 
     /// The check of this name.
     pub fn check(&self, name: &str) -> Option<&Check> {
-        self.checks.iter().find(|check| check.name == name).map(Deref::deref)
+        self.checks.iter().find(|check| check.name == name)
     }
 }

@@ -136,7 +136,7 @@ impl<'a> Overview<'a> {
             live: assessment.passes(Level::Live),
             started: assessment.passes(Level::Started),
             ready: assessment.passes(Level::Ready),
-            timeline: snapshot.stages.iter().map(|each| stage(each)).collect(),
+            timeline: snapshot.stages.iter().map(stage).collect(),
             restarts: *restarts,
             last_restart: healing.as_ref().map(RestartLine::new),
             heartbeat: heartbeat.configured.then(|| HeartbeatLine {

@@ -1,7 +1,6 @@
 //! The headline: what the replica does right now, and what is down or wrong, by name.
 
 use std::fmt;
-use std::ops::Deref;
 
 use crate::exit::{Ended, signal_name};
 use crate::state::check::State;
@@ -218,7 +217,7 @@ fn starting(snapshot: &Snapshot) -> String {
 }
 
 fn open(snapshot: &Snapshot) -> impl Iterator<Item = &Stage> {
-    snapshot.stages.iter().map(Deref::deref).filter(|stage: &&Stage| stage.began.is_some() && stage.ended.is_none())
+    snapshot.stages.iter().filter(|stage: &&Stage| stage.began.is_some() && stage.ended.is_none())
 }
 
 /// The name of the subject of a stage.

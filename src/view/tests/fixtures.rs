@@ -79,7 +79,8 @@ fn base() -> Snapshot {
             passing(Check { id: Some(1), ..check("redis", "redis", Affects::Health) }, 800).into(),
             passing(check("app", "process", Affects::Readiness), 0).into(),
             passing(check("reports", "http", Affects::None), 21_000).into(),
-        ],
+        ]
+        .into(),
         heartbeat: Heartbeat { configured: true, written: 3, ..Heartbeat::default() },
         ..Snapshot::new(service, at(0))
     }
@@ -87,8 +88,8 @@ fn base() -> Snapshot {
 
 fn waiting() -> Snapshot {
     let mut snapshot = Snapshot { phase: Phase::Waiting, started: false, ..base() };
-    for check in &mut snapshot.checks {
-        **check = Check {
+    for check in snapshot.checks.iter_mut() {
+        *check = Check {
             id: check.id,
             stale_after: check.stale_after,
             failure_threshold: 3,
@@ -126,7 +127,7 @@ fn failed() -> Snapshot {
     let mut snapshot = Snapshot { phase: Phase::Failed, started: false, ..base() };
     step(&mut snapshot, "migrate", StageState::Down);
     step(&mut snapshot, "spawn:app", StageState::Unknown);
-    *snapshot.checks[2] = check("app", "process", Affects::Readiness);
+    snapshot.checks[2] = check("app", "process", Affects::Readiness);
     snapshot
 }
 
@@ -144,7 +145,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
     let overdue = Look { beat: at(0).mono, ..look() };
     let stalled = Look { given_up: true, ..overdue };
     vec![
-        ("no checks", Snapshot { checks: Vec::new(), stages: Vec::new().into(), ..base() }, look()),
+        ("no checks", Snapshot { checks: Vec::new().into(), stages: Vec::new().into(), ..base() }, look()),
         ("waiting", waiting(), look()),
         ("all up", base(), look()),
         ("redis degraded", redis_degraded(), look()),

@@ -116,7 +116,8 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
             check.feed(look.now, if index == 399 { Outcome::failed(ErrorKind::Refused, "", elapsed) } else { Outcome::passed(elapsed) });
             check.into()
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .into();
     // The kubelet truncates at 10 KiB; all other clients get every check.
     for path in ["/actuator/health", "/status", "/status?verbose", "/health", "/healthz"] {
         let body = ask(&snapshot, look, &format!("GET {path}"), "", true).body;

@@ -25,7 +25,7 @@ fn one_component_of_any_size_leaves_the_others_in_spring_s_health() {
     let mut large = Check::event("a-dify", "http", Affects::Health);
     large.feed(look.now, Outcome { parts: (0..500).map(part).collect(), ..Outcome::failed(ErrorKind::Timeout, "", Duration::ZERO) });
     let few = ask(&snapshot, look, "GET /actuator/health", "application/json", true).body;
-    snapshot.checks.insert(0, large.into());
+    snapshot.checks.rebuild(|checks| checks.insert(0, large.into()));
     let more = ask(&snapshot, look, "GET /actuator/health", "application/json", true).body;
     assert!(more.len() > 10 * LONGEST_BODY);
     let [few, mut more] = [few, more].map(|body| serde_json::from_str::<Value>(&body).unwrap());
@@ -49,7 +49,8 @@ fn the_page_and_the_terminal_count_the_checks_that_do_not_fit() {
             );
             check.into()
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .into();
     for (accept, each) in [("text/html", "<article>"), ("text/plain", " tcp ")] {
         let body = ask(&snapshot, look, "GET /", accept, false).body;
         assert!(body.len() < 520 * 1024, "{accept}: {} bytes", body.len());

@@ -38,11 +38,11 @@ fn keys(document: &Value) -> Vec<&str> {
 fn ragflow() -> Snapshot {
     let (mut snapshot, _) = named("all up");
     let process = snapshot.checks.iter().find(|check| check.name == "app").unwrap();
-    let process = Check { failure_threshold: 1, ..(**process).clone() };
+    let process = Check { failure_threshold: 1, ..process.clone() };
     let names = [("db", "mysql"), ("redis", "redis"), ("doc_engine", "http"), ("storage", "http")];
-    snapshot.checks = names.into_iter().enumerate().map(|(id, (name, kind))| dependency(id, name, kind).into()).collect();
+    snapshot.checks = names.into_iter().enumerate().map(|(id, (name, kind))| dependency(id, name, kind).into()).collect::<Vec<_>>().into();
     let executor = Check { id: None, module: Some(ModuleId(0)), ..dependency(4, "executor", "process") };
-    snapshot.checks.extend([process.into(), executor.into()]);
+    snapshot.checks.rebuild(|checks| checks.extend([process.into(), executor.into()]));
     snapshot
 }
 
@@ -109,8 +109,8 @@ fn configcat() -> Snapshot {
     let (mut snapshot, _) = named("all up");
     let key = Some("****************************************hwTYg".to_owned());
     let sdk = |id, name: &str| Check { masked_key: key.clone(), ..dependency(id, name, "http") };
-    snapshot.checks.retain(|check| check.name == "app");
-    snapshot.checks.extend([sdk(0, "my_sdk").into(), sdk(1, "another_sdk").into()]);
+    snapshot.checks.rebuild(|checks| checks.retain(|check| check.name == "app"));
+    snapshot.checks.rebuild(|checks| checks.extend([sdk(0, "my_sdk").into(), sdk(1, "another_sdk").into()]));
     snapshot
 }
 
@@ -134,7 +134,7 @@ fn configcat_shows_the_key_the_mode_and_the_source_of_an_sdk() {
 fn configcat_is_down_when_every_source_is() {
     let never = |check: &mut Check| *check = Check { id: check.id, ..Check::event(&check.name, check.kind, check.affects) };
     let mut snapshot = configcat();
-    snapshot.checks.iter_mut().filter(|check| check.id.is_some()).for_each(|check| never(check));
+    snapshot.checks.iter_mut().filter(|check| check.id.is_some()).for_each(never);
     fails(&mut snapshot, "my_sdk");
     assert_eq!(body(&snapshot, "/status", false).1["status"], "degraded", "one of two");
     fails(&mut snapshot, "another_sdk");
@@ -145,7 +145,7 @@ fn configcat_is_down_when_every_source_is() {
 #[test]
 fn the_time_of_a_dependency_is_a_histogram() {
     let (mut snapshot, _) = named("no checks");
-    snapshot.checks = vec![dependency(0, "db", "postgres").into()];
+    snapshot.checks = vec![dependency(0, "db", "postgres").into()].into();
     snapshot.checks[0].feed(at(90), Outcome::failed(ErrorKind::Timeout, "", Duration::from_secs(2)));
     let metrics = ask(&snapshot, look(), "GET /metrics", "", false).body;
     for line in [
@@ -189,7 +189,7 @@ fn koupleless() -> Snapshot {
     let volume = Volume { total: 494_384_795_648, free: 272_435_396_608, threshold: 10_485_760, exists: true };
     disk.feed(at(90), Outcome { volume: Some(volume), ..Outcome::passed(Duration::ZERO) });
     let process = Check { id: None, ..of_module(dependency(0, "biz1", "process")) };
-    snapshot.checks = vec![process.into(), disk.into()];
+    snapshot.checks = vec![process.into(), disk.into()].into();
     snapshot
 }
 

@@ -16,7 +16,7 @@ impl Lifecycle {
             self.decide(*code, format!("the condition of the migration {why}"));
             self.migration_over(now, StageState::Down, effects);
         } else if *news == PreparedStep::Skipped {
-            if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == "migrate") {
+            if let Some(stage) = self.stage_mut("migrate") {
                 stage.note = Some("skipped: its condition does not hold".to_owned());
             }
             self.nothing_to_do(now, false, effects);

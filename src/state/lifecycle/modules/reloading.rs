@@ -8,7 +8,7 @@ use crate::plan::{ModulePlan, Plan};
 use crate::state::check::Check;
 use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::event::Order;
-use crate::state::snapshot::Module;
+use crate::state::snapshot::{Module, Stage};
 
 impl Lifecycle {
     /// Applies the plan as a whole; it differs from the old one only in checks and modules. Before the process runs, and in the shutdown,
@@ -42,22 +42,22 @@ impl Lifecycle {
     /// The checks of the service: the existing ones with their history, then the new ones.
     fn replace_checks(&mut self, now: Moment) {
         let plan = Arc::clone(&self.plan);
-        let mut old = std::mem::take(&mut self.snapshot.checks);
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
-        let mut checks: Vec<CopyOnWrite<Check>> = own
-            .map(|(id, check)| match old.iter().position(|known| known.id == Some(id)) {
+        self.snapshot.checks.rebuild(|checks| {
+            let mut old = std::mem::take(checks);
+            checks.extend(own.map(|(id, check)| match old.iter().position(|known| known.id == Some(id)) {
                 Some(place) => old.remove(place),
                 None => Check { id: Some(id), since: now, ..Check::new(check) }.into(),
-            })
-            .collect();
-        checks.extend(old.into_iter().filter(|check| check.module.is_some() || check.id.is_none()));
-        self.snapshot.checks = checks;
+            }));
+            checks.extend(old.into_iter().filter(|check| check.module.is_some() || check.id.is_none()));
+        });
         let name = |stage: &str| stage.strip_prefix("wait:").map(str::to_owned);
-        self.snapshot.stages.retain(|stage| {
+        let stays = |stage: &CopyOnWrite<Stage>| {
             name(&stage.name).is_none_or(|name| {
                 plan.checks.iter().enumerate().any(|(id, check)| check.name == name && !plan.retired.checks.contains(&id))
             })
-        });
+        };
+        self.snapshot.stages.rebuild(|stages| stages.retain(stays));
     }
 
     fn add_module(&mut self, now: Moment, plan: &ModulePlan) {

@@ -61,7 +61,7 @@ impl Lifecycle {
         let failed = self.stepping.failed.as_ref().map_or(0, |(failed, _)| *failed) + 1;
         self.stepping.failed = Some((failed, why.clone()));
         let name = self.current_step().map(step_stage);
-        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| Some(&stage.name) == name.as_ref()) {
+        if let Some(stage) = name.and_then(|name| self.stage_mut(&name)) {
             stage.note = Some(why);
         }
         self.begin_item(now, number + 1, effects);
