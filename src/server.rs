@@ -5,7 +5,7 @@
 //! when [`MOST_CONNECTIONS`] are open a new one replaces the one whose last response is the oldest.
 //!
 //! A flood delays only its senders: a response is rendered once for all clients that may share it, long ones on a separate thread; each
-//! connection gets one response per turn, a long one piece by piece; and all long ones together get half of this thread's time.
+//! connection gets one response per turn, and a long one piece by piece.
 
 mod body;
 mod connections;
@@ -16,9 +16,12 @@ mod handler;
 mod hosts;
 mod listeners;
 pub mod own;
+mod plain;
 mod recent;
 mod renderer;
+mod reply;
 mod response_cache;
+mod resumed;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -47,13 +50,15 @@ use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
 use crate::view::DetailAccess;
+use body::Pieces;
 use connections::{Accept, Connections, Peer, Usage};
 use control::OrderLimits;
-use fair::{Budget, Impatient, Patience};
-use handler::answer;
+use fair::{Impatient, Patience};
+use handler::{Answer, answer};
 use recent::Recent;
 use renderer::Renderer;
 use response_cache::ResponseCache;
+use resumed::Resumed;
 
 pub use listeners::{BindError, Listeners};
 
@@ -83,7 +88,6 @@ struct Shared {
     /// The recent responses of this thread and of that for long ones; only this thread uses them.
     recent: Mutex<Recent>,
     renderer: Renderer,
-    budget: Budget,
 }
 
 /// Serves health requests until the process ends, or until the runtime cannot be built.
@@ -104,7 +108,6 @@ pub fn serve(
         response_cache: Mutex::default(),
         recent: Mutex::default(),
         renderer: Renderer::new(Arc::clone(&published)),
-        budget: Budget::default(),
         published,
     });
     runtime.block_on(async {
@@ -142,46 +145,63 @@ async fn accept(listener: impl Accept, shared: &Arc<Shared>) {
 
 /// One connection from its first byte to its last.
 async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer, usage: Usage, shared: Arc<Shared>) {
-    let service = service_fn(|request: hyper::Request<Incoming>| {
+    let mut stream = Impatient::new(stream, Patience::default());
+    let mut conversation = pin!(async {
+        if let Some(first) = plain::converse(&mut stream, peer, &usage, &shared).await {
+            // Only the few connections that need it have the memory of hyper.
+            Box::pin(converse_by_hyper(Resumed::new(first, stream), peer, &usage, &shared)).await;
+        }
+    });
+    poll_fn(|context| {
+        usage.turn();
+        conversation.as_mut().poll(context)
+    })
+    .await;
+}
+
+/// The rest of a connection, with any requests.
+async fn converse_by_hyper(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, usage: &Usage, shared: &Shared) {
+    let service = service_fn(|request: hyper::Request<Incoming>| async move {
         usage.touch();
-        let (shared, usage) = (&shared, &usage);
-        async move {
-            // However many requests wait on this connection, the others have their turn first.
-            if usage.has_answered() {
-                tokio::task::yield_now().await;
-            }
-            if token::is_for(&request, peer, shared) {
-                return token::take(request, peer, shared).await.map(|answer| answer.map(Either::Left));
-            }
-            match control::ordered(&request, peer, shared) {
-                None => answer(&request, peer, shared, usage).await.map(|answer| answer.map(Either::Right)),
-                Some(Err(refusal)) => control::response(refusal.0, refusal.1).map(|answer| answer.map(Either::Left)),
-                Some(Ok(order)) => {
-                    let room = tokio::time::timeout(control::PATIENCE, shared.rooms.of(&order).acquire()).await;
-                    let Ok(Ok(_one_of_few)) = room else { return control::too_many().map(|answer| answer.map(Either::Left)) };
-                    usage.hold();
-                    let (status, body) = order.under_way.await;
-                    usage.touch();
-                    control::response(status, body).map(|answer| answer.map(Either::Left))
-                }
+        // However many requests wait on this connection, the others have their turn first.
+        if usage.has_answered() {
+            tokio::task::yield_now().await;
+        }
+        if token::is_for(&request, peer, shared) {
+            return token::take(request, peer, shared).await.map(|answer| answer.map(Either::Left));
+        }
+        match control::ordered(&request, peer, shared) {
+            None => any_answer(&request.map(drop), peer, shared, usage).await.map(|answer| answer.map(Either::Right)),
+            Some(Err(refusal)) => control::response(refusal.0, refusal.1).map(|answer| answer.map(Either::Left)),
+            Some(Ok(order)) => {
+                let room = tokio::time::timeout(control::PATIENCE, shared.rooms.of(&order).acquire()).await;
+                let Ok(Ok(_one_of_few)) = room else { return control::too_many().map(|answer| answer.map(Either::Left)) };
+                usage.hold();
+                let (status, body) = order.under_way.await;
+                usage.touch();
+                control::response(status, body).map(|answer| answer.map(Either::Left))
             }
         }
     });
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
-    let mut conversation = pin!(protocol.serve_connection(TokioIo::new(Impatient::new(stream, Patience::default())), service));
     // A peer that disconnects or sends nonsense has already got an error, if that was possible.
-    let _ = poll_fn(|context| {
-        usage.turn();
-        let began = Moment::now();
-        let state = conversation.as_mut().poll(context);
-        if usage.sends_long() {
-            let now = Moment::now();
-            shared.budget.use_up(now.since(began), now);
-        }
-        state
-    })
-    .await;
+    let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// The response to any request that is no control request.
+async fn any_answer(
+    request: &hyper::Request<()>,
+    peer: Peer,
+    shared: &Shared,
+    usage: &Usage,
+) -> Result<hyper::Response<Pieces>, hyper::http::Error> {
+    let began = Moment::now();
+    let Answer { response: answer, route } = answer(request, peer, shared).await;
+    figures::observe(route, request.method().as_str(), answer.status, Moment::now().since(began));
+    let body =
+        if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(Arc::clone(&answer.text), usage.connection()) };
+    response(answer.status, HeaderMap::clone(&answer.head), body)
 }
 
 /// The whole response.

@@ -79,6 +79,8 @@ struct Supervisor {
     unreaped: bool,
     /// How often notifications were read before an expired watchdog counts.
     reads: BTreeMap<ProcessId, u32>,
+    /// Whether the stack that only the start needed was returned to the kernel.
+    settled: bool,
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint works from the first moment on. With `sources`, control
@@ -143,6 +145,7 @@ fn begin(
         awaited_groups: Vec::new(),
         unreaped: false,
         reads: BTreeMap::new(),
+        settled: false,
     }))
 }
 
@@ -187,6 +190,10 @@ impl Supervisor {
             self.mention_left(now);
             if let Some(longest) = self.published.turns.end(processor_time().saturating_sub(began)) {
                 debug!("the longest turn of the loop so far took {} us of processor time", longest.as_micros());
+            }
+            if !self.settled && self.lifecycle.snapshot().started {
+                self.settled = true;
+                sys::stack::return_unused();
             }
             let next = self.next_turn(now);
             let readable = self.wait(signals, inbox, next);

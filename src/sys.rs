@@ -1,4 +1,5 @@
-//! The few calls that need `unsafe`: raw signal masks, waiting for any child, and the code of a child between fork and exec.
+//! The few calls that need `unsafe`: raw signal masks, waiting for any child, unused pages of a stack, and the code of a child between fork
+//! and exec.
 //!
 //! Raw system calls are used for signals because musl's wrappers reserve 32 to 34: its `sigfillset` excludes them and its `sigaction`
 //! refuses them, so a stray signal 34 would end a PID 1 that relied on them. `waitpid` and `kill` are called here and not through nix
@@ -9,6 +10,7 @@ pub mod command;
 pub mod descriptors;
 pub mod now;
 pub mod peer;
+pub mod stack;
 pub mod start;
 
 use std::io;

@@ -10,8 +10,8 @@ use tokio::task::AbortHandle;
 
 use super::response_cache::SharedText;
 
-/// The size of a piece in bytes. Pieces are copied, because otherwise the connection's buffer would keep the whole text.
-const PIECE: usize = 16 * 1024;
+/// The size of a piece in bytes. hyper gets copies, because otherwise its buffer would keep the whole text.
+const PIECE: usize = 32 * 1024;
 
 /// The rest of a text that a connection still has to send.
 #[derive(Debug, Default)]
@@ -29,6 +29,19 @@ impl Pieces {
         let reader = connection.filter(|_| text.bytes().len() > PIECE).map(|connection| text.join(connection));
         Self { text, sent: 0, yielded: true, reader }
     }
+
+    /// The next piece; none after the last one.
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
+        let left = self.text.bytes().get(self.sent..).filter(|left| !left.is_empty())?;
+        let piece = left.get(..PIECE).unwrap_or(left);
+        self.sent += piece.len();
+        Some(piece)
+    }
+
+    /// Whether that was the last piece.
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent >= self.text.bytes().len()
+    }
 }
 
 impl Drop for Pieces {
@@ -44,23 +57,17 @@ impl Body for Pieces {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let left = self.text.bytes().get(self.sent..).unwrap_or_default();
-        if left.is_empty() {
-            return Poll::Ready(None);
-        }
-        if !self.yielded {
+        if !self.yielded && !self.is_sent() {
             self.yielded = true;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let piece = Bytes::copy_from_slice(left.get(..PIECE).unwrap_or(left));
-        self.sent += piece.len();
         self.yielded = false;
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(self.next().map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.sent >= self.text.bytes().len()
+        self.is_sent()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -79,8 +79,6 @@ struct Own {
     task: OnceLock<AbortHandle>,
     /// Whether there was a response in this turn.
     answered: AtomicBool,
-    /// Whether its last request was for a long response.
-    long: AtomicBool,
 }
 
 impl Usage {
@@ -102,16 +100,6 @@ impl Usage {
     /// Whether there was already a response in this turn; records one.
     pub(super) fn has_answered(&self) -> bool {
         self.own.answered.swap(true, Ordering::Relaxed)
-    }
-
-    /// Records whether a long response is being sent.
-    pub(super) fn sending_long(&self, long: bool) {
-        self.own.long.store(long, Ordering::Relaxed);
-    }
-
-    /// Whether a long response is being sent.
-    pub(super) fn sends_long(&self) -> bool {
-        self.own.long.load(Ordering::Relaxed)
     }
 
     /// Records that the connection waits for a control request: it is the last one to be replaced.

@@ -17,7 +17,7 @@ use crate::view::JSON;
 use crate::view::control::ControlAnswer;
 
 /// The prefix of all control paths.
-const ROOT: &str = "/control/";
+pub(super) const ROOT: &str = "/control/";
 
 /// The response when the request is done.
 type UnderWay = std::pin::Pin<Box<dyn Future<Output = (u16, String)> + Send>>;

@@ -1,49 +1,18 @@
-//! Fair shares of the serving thread: one response per connection and turn, half of the time for long responses, none for clients that do
-//! not read.
+//! No share of the serving thread for clients that do not read.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::time::{Sleep, sleep};
 
-use crate::clock::Moment;
 use crate::hooked_stream::{HookedStream, StreamHook};
 
 /// How long a peer may read nothing of a response.
 pub(super) const UNREAD: Duration = Duration::from_secs(5);
-
-/// How much time long responses may use in advance.
-const AHEAD: Duration = Duration::from_millis(50);
-
-/// The share of long responses: half of the thread's time.
-#[derive(Debug, Default)]
-pub(super) struct Budget {
-    /// When the used time is compensated, in nanoseconds of [`Moment::mono`].
-    paid: AtomicU64,
-}
-
-impl Budget {
-    /// Counts the time of a long response.
-    pub(super) fn use_up(&self, used: Duration, now: Moment) {
-        let paid = Duration::from_nanos(self.paid.load(Ordering::Relaxed)).max(now.mono.saturating_sub(AHEAD));
-        self.paid.store((paid + used * 2).as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    /// Whether the next long response does not have to wait.
-    pub(super) fn is_paid(&self, now: Moment) -> bool {
-        self.wait(now).is_zero()
-    }
-
-    /// How long the next long response has to wait.
-    pub(super) fn wait(&self, now: Moment) -> Duration {
-        Duration::from_nanos(self.paid.load(Ordering::Relaxed)).saturating_sub(now.mono)
-    }
-}
 
 /// A connection whose writes fail once its peer has read nothing for [`UNREAD`].
 pub(super) type Impatient<S> = HookedStream<S, Patience>;
@@ -92,19 +61,5 @@ mod tests {
         assert_eq!(writing.await.unwrap(), io::ErrorKind::TimedOut);
         let lasted = began.elapsed();
         assert!(lasted >= UNREAD * 4 && lasted < UNREAD * 6, "{lasted:?}");
-    }
-
-    #[test]
-    fn long_answers_have_half_of_the_time_and_a_little_ahead() {
-        let (budget, mut now) = (Budget::default(), Moment::default().after(Duration::from_secs(9)));
-        let (start, mut used) = (now, Duration::ZERO);
-        while now.since(start) < Duration::from_secs(10) {
-            let piece = Duration::from_millis(3);
-            budget.use_up(piece, now);
-            used += piece;
-            now = now.after(piece.max(budget.wait(now)));
-        }
-        assert!((4900..=5100).contains(&used.as_millis()), "{used:?}");
-        assert!(budget.wait(now.after(Duration::from_secs(1))).is_zero(), "nothing is held against who asks later");
     }
 }

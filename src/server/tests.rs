@@ -164,6 +164,77 @@ fn a_connection_is_kept_and_answers_come_in_order() {
     assert!(answers.find("200 OK").unwrap() < answers.find("404 Not Found").unwrap(), "{answers}");
 }
 
+/// Reads one response with its body from a connection that stays open.
+fn read_whole(stream: &mut impl Read) -> String {
+    let (mut bytes, mut length) = (Vec::new(), usize::MAX);
+    while bytes.len() < length {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+        if length == usize::MAX && bytes.ends_with(b"\r\n\r\n") {
+            let head = String::from_utf8(bytes.clone()).unwrap();
+            let body = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            length = bytes.len() + body.parse::<usize>().unwrap();
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_kept_connection_has_the_same_answers_as_one_that_closes() {
+    let address = started(HealthPlan { hosts: vec!["x".to_owned()], ..plan(&["127.0.0.1:0"], None) });
+    let lines = |answer: &str| {
+        let differ = |line: &&str| !line.starts_with("date: ") && !line.starts_with("connection: ") && !line.contains("age");
+        answer.lines().filter(differ).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut kept = connected(address);
+    for (target, headers) in [
+        ("/livez", ""),
+        ("/readyz?verbose", ""),
+        ("/nowhere", ""),
+        ("/livez?token=x", ""),
+        ("/livez", "Host: y\r\n"),
+        ("/healthz", "Authorization: Bearer the bearer's token\r\n"),
+        ("/healthz", "Authorization: Bearer another\r\n"),
+        ("/healthz", ""),
+        ("/health", "Accept: text/html\r\nAccept: */*\r\n"),
+        ("/token", ""),
+        ("/livez", ""),
+    ] {
+        // The second one is the first one again, if it was kept.
+        for _ in 0..2 {
+            let host = if headers.starts_with("Host") { "" } else { "Host: x\r\n" };
+            kept.write_all(format!("GET {target} HTTP/1.1\r\n{host}{headers}\r\n").as_bytes()).unwrap();
+            let closing = exchange(connected(address), &format!("GET {target} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n"));
+            assert_eq!(lines(&read_whole(&mut kept)), lines(&closing), "{target} {headers}");
+        }
+    }
+}
+
+#[test]
+fn after_any_other_request_a_connection_goes_on() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let get = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    let post = "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    let last = "HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answers = exchange(connected(address), &[get, get, post, get, last].concat());
+    let codes: Vec<&str> = answers.match_indices("HTTP/1.1 ").filter_map(|(at, _)| answers.get(at + 9..at + 12)).collect();
+    assert_eq!(codes, ["200", "200", "405", "200", "200"], "{answers}");
+}
+
+#[test]
+fn a_head_may_come_in_parts() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let mut stream = connected(address);
+    stream.set_nodelay(true).unwrap();
+    for _ in 0..2 {
+        for part in ["\r\nGET /liv", "ez HTTP/1.1\r\nHost: x\r\nX: ", &"y".repeat(4000), "\r\n\r", "\n"] {
+            stream.write_all(part.as_bytes()).unwrap();
+        }
+        assert!(read_answer(&mut stream).starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+}
+
 #[test]
 fn silent_clients_make_room_for_active_ones() {
     let address = started(plan(&["127.0.0.1:0"], None));
