@@ -70,8 +70,11 @@ pub struct Found {
 impl Environment {
     /// The environment of this process, its host name, and the default paths of the configuration file.
     pub fn of_process() -> Self {
+        // Not collected, which would sort all of them first.
+        let mut variables = BTreeMap::new();
+        variables.extend(std::env::vars_os());
         Self {
-            variables: std::env::vars_os().collect(),
+            variables,
             host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             ids: (geteuid().as_raw(), getegid().as_raw()),
             root: Some(PathBuf::from("/")),

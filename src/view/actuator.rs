@@ -14,7 +14,7 @@ use super::{JSON, Response, accept};
 use crate::plan::ComponentNames;
 use crate::state::snapshot::{Assessment, Level, ModuleState, Phase, Snapshot, StageState};
 pub(super) use component::Component;
-use component::{Parts, Syntax, of_check, startup, state};
+use component::{Syntax, of_check, parts, startup, state};
 
 const V3: &str = "application/vnd.spring-boot.actuator.v3+json";
 const V2: &str = "application/vnd.spring-boot.actuator.v2+json";
@@ -92,7 +92,7 @@ fn components<'a>(assessment: &Assessment<'a>, authorized: bool, names: Componen
     // The checks of a module are below it.
     let own = assessment.counted().filter(|assessed| assessed.check.module.is_none());
     let of_checks = own.map(|assessed| (assessed.check.name.as_str().into(), of_check(assessed, authorized)));
-    let mut parts: Parts<'a> = of_checks.collect();
+    let mut parts = parts(of_checks);
     parts.insert("startup".into(), startup(assessment, authorized));
     for (name, level) in [("livenessState", Level::Live), ("readinessState", Level::Ready)] {
         parts.insert(name.into(), Component::leaf(state(level, assessment.passes(level))));

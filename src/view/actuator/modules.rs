@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::component::{Component, Details, ModuleDetails, Parts, Syntax, of_check, step_word, word};
+use super::component::{Component, Details, ModuleDetails, Parts, Syntax, of_check, parts, step_word, word};
 use crate::plan::ComponentNames;
 use crate::state::check::State;
 use crate::state::snapshot::{Assessed, Assessment, Module, ModuleState, Snapshot, StageState};
@@ -29,19 +29,19 @@ pub(super) fn running<'a>(assessment: &Assessment<'a>, authorized: bool) -> Comp
     let there = || snapshot.modules.iter().filter(is_there);
     let counted = there().flat_map(|module| assessment.checks_of(module)).filter(|assessed| assessed.counts);
     let status = word(worst(counted));
-    let parts = there().map(|module| {
+    let owned = there().map(|module| {
         let status = word(worst(assessment.checks_of(module)));
         let own = Component::composite(status, checks(assessment, module, authorized), Syntax::V2);
         (full_name(&module.name, &module.version), own)
     });
-    Component::composite(status, parts.collect(), Syntax::V2)
+    Component::composite(status, parts(owned), Syntax::V2)
 }
 
 /// `masterBizStartUp`: the starts of the service itself and of each requested module.
-pub(super) fn start<'a>(snapshot: &'a Snapshot) -> Component<'a> {
+pub(super) fn start(snapshot: &Snapshot) -> Component<'_> {
     let started = snapshot.modules.iter().filter_map(|module| Some((module, snapshot.start_of(module)?)));
-    let mut parts: Parts<'a> =
-        started.map(|(module, stage)| (full_name(&module.name, &module.version), Component::leaf(step_word(stage.step)))).collect();
+    let mut parts =
+        parts(started.map(|(module, stage)| (full_name(&module.name, &module.version), Component::leaf(step_word(stage.step)))));
     let (service, version) = (&snapshot.service, snapshot.service.version.as_deref().unwrap_or_default());
     let base = full_name(&service.name, version);
     // A module may have the same name as the service.
@@ -58,7 +58,7 @@ fn full_name<'a>(name: &'a str, version: &str) -> Cow<'a, str> {
 /// The checks of a module, by their names within it.
 fn checks<'a>(assessment: &Assessment<'a>, module: &'a Module, authorized: bool) -> Parts<'a> {
     let within = |name: &'a str| name.strip_prefix(&*module.name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(PROCESS);
-    assessment.checks_of(module).map(|assessed| (within(&assessed.check.name).into(), of_check(assessed, authorized))).collect()
+    parts(assessment.checks_of(module).map(|assessed| (within(&assessed.check.name).into(), of_check(assessed, authorized))))
 }
 
 fn worst<'b, 'a: 'b>(checks: impl Iterator<Item = &'b Assessed<'a>>) -> State {
@@ -91,8 +91,8 @@ pub(super) fn all<'a>(assessment: &Assessment<'a>, authorized: bool, syntax: Syn
         () if starts.contains(&StageState::Down) => "DOWN",
         () => word(runtime),
     };
-    let parts = all.iter().map(|module| (module.name.as_str().into(), of_module(assessment, module, authorized)));
-    Component::composite(status, parts.collect(), syntax)
+    let each = all.iter().map(|module| (module.name.as_str().into(), of_module(assessment, module, authorized)));
+    Component::composite(status, parts(each), syntax)
 }
 
 /// The state of a module, and while it runs the worst of its checks.
