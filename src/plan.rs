@@ -212,6 +212,8 @@ pub struct HealthPlan {
     pub token: Option<Secret>,
     /// The hosts that requests over TCP may name; empty: any.
     pub hosts: Vec<String>,
+    /// The number of connections that may be open at once on each TCP listener.
+    pub max_connections: usize,
     /// The views on TCP; the unix socket has all of them, because `healthcheck` and `status` use it.
     pub views: Views,
     /// Whether control requests are accepted on the unix socket: only if the configuration has `[modules]`.

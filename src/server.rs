@@ -2,7 +2,7 @@
 //!
 //! A request is answered from the newest snapshot without a probe, a name lookup or disk access, so a response takes the same time whatever
 //! hangs elsewhere. A client that sends nothing is disconnected after [`HEAD_TIMEOUT`], one that does not read after the same time, and
-//! when [`MOST_CONNECTIONS`] are open a new one replaces the one whose last response is the oldest.
+//! when as many as allowed are open a new one replaces the one whose last response is the oldest.
 //!
 //! A flood delays only its senders: a response is rendered once for all clients that may share it, long ones on a separate thread; each
 //! connection gets one response per turn, and a long one piece by piece.
@@ -15,6 +15,7 @@ mod figures;
 mod handler;
 mod hosts;
 mod listeners;
+pub mod open_files;
 pub mod own;
 mod plain;
 mod recent;
@@ -68,7 +69,7 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum size of a request header; a longer one gets 431.
 pub const LONGEST_HEAD: usize = 8 * 1024;
 
-/// The maximum number of connections per listener, so that a flood on one does not block the other.
+/// The maximum number of connections on the unix socket. Each TCP listener has its own, so that a flood on one does not block the others.
 pub const MOST_CONNECTIONS: usize = 64;
 
 /// Handles `POST /control/target` and returns an HTTP status and a JSON document, some time later.
@@ -113,12 +114,13 @@ pub fn serve(
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
         let mut accepting = JoinSet::new();
+        let most = open_files::allowed(&shared.plan);
         for listener in tcp {
             let shared = Arc::clone(&shared);
-            accepting.spawn(async move { accept(listener, &shared).await });
+            accepting.spawn(async move { accept(listener, most, &shared).await });
         }
         if let Some(listener) = unix {
-            accepting.spawn(async move { accept(listener, &shared).await });
+            accepting.spawn(async move { accept(listener, MOST_CONNECTIONS, &shared).await });
         }
         // Each of them ends only by a panic, which the caller handles.
         while let Some(ended) = accepting.join_next().await {
@@ -132,8 +134,8 @@ pub fn serve(
     })
 }
 
-async fn accept(listener: impl Accept, shared: &Arc<Shared>) {
-    let mut connections = Connections::new(MOST_CONNECTIONS);
+async fn accept(listener: impl Accept, most: usize, shared: &Arc<Shared>) {
+    let mut connections = Connections::new(most);
     loop {
         let (stream, peer) = connections.next(&listener).await;
         let usage = connections.usage();

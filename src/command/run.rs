@@ -16,7 +16,7 @@ use crate::prepare::{self, Inspection, Missing};
 use crate::process::capture::CommandCapture;
 use crate::process::signals::bound_queue;
 use crate::process::spawn::InheritedEnvironment;
-use crate::server::Listeners;
+use crate::server::{Listeners, open_files};
 use crate::state::lifecycle::Ending;
 use crate::supervisor;
 use crate::supervisor::background::Subsystems;
@@ -139,7 +139,7 @@ fn prepared(request: &RunOptions, environment: &Environment, descriptors: Vec<i3
     for remark in &plan.remarks {
         info!("{remark}");
     }
-    let inherited = inherited_environment(environment, descriptors);
+    let mut inherited = inherited_environment(environment, descriptors);
     // If its program is missing, its own start reports that, and nothing was done before.
     if !plan.is_process_alone()
         && let Some(code) = refused(&plan, &inherited)
@@ -152,6 +152,7 @@ fn prepared(request: &RunOptions, environment: &Environment, descriptors: Vec<i3
         Ok(false) => resolve(request, environment).map_err(|problems| last_line(problems.code(), &problems.to_string()))?,
         Err(cause) => return Err(last_line(Exit::Config.code(), &cause)),
     };
+    inherited.limits.extend(plan.health.as_ref().and_then(open_files::make_room));
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
         Ok(listeners) => {
             for cause in listeners.iter().flat_map(Listeners::missing) {

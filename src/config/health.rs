@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::interpolate::Text;
 use crate::config::reader::SHOWN;
-use crate::config::values::{Maybe, OneOrMore, Switch};
+use crate::config::values::{Maybe, Number, OneOrMore, Switch};
 use crate::secret::Secret;
 
 /// Who sees hosts, driver texts and other details in health responses.
@@ -55,6 +55,9 @@ pub struct Health {
     pub token: Maybe<Secret>,
     /// The host names that requests over TCP may use, besides IP addresses and `localhost`; empty: any.
     pub hosts: Vec<HostName>,
+    /// How many connections may be open at once on each TCP address; a further one replaces the one whose last request is the oldest. For more
+    /// than 64 the limit of open files is raised, as far as the hard limit allows.
+    pub max_connections: Number<1, 2000>,
     /// Whether an address or a socket that cannot be bound ends the start with 78; otherwise the run continues without it.
     pub required: bool,
     /// Whether the start of every module counts for the status, also of those on demand, unless its `startup_affects_health` is set.
@@ -87,6 +90,7 @@ impl Default for Health {
             details: Details::default(),
             token: Maybe(None),
             hosts: Vec::new(),
+            max_connections: const { Number::of(64) },
             required: true,
             with_all_modules: false,
             component_names: ComponentNames::default(),

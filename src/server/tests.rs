@@ -34,6 +34,7 @@ fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
         token: Some(Secret::new("the bearer's token")),
         views: Views::default(),
         hosts: Vec::new(),
+        max_connections: MOST_CONNECTIONS,
         control: true,
     }
 }
@@ -247,6 +248,16 @@ fn silent_clients_make_room_for_active_ones() {
     let newest = silent.last_mut().unwrap();
     newest.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert!(read_answer(newest).ends_with("ok"));
+}
+
+#[test]
+fn the_number_of_connections_over_tcp_is_that_of_the_configuration() {
+    let name = abstract_name("connections");
+    let address = started(HealthPlan { max_connections: 2, ..plan(&["127.0.0.1:0"], Some(name)) });
+    let [mut first, mut second] = [connected(address), connected(address)];
+    let _third = connected(address);
+    assert!(get(address, "/livez", "").starts_with("HTTP/1.1 200 "));
+    assert_eq!([first.read(&mut [0]).unwrap(), second.read(&mut [0]).unwrap()], [0, 0], "the two oldest are closed");
 }
 
 #[test]

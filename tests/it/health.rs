@@ -216,3 +216,20 @@ fn hundreds_of_idle_connections_leave_livez_answering() {
     eventually("/livez answers", secs(5), || (run.get("/livez").code == 200).then_some(()));
     drop(held);
 }
+
+#[test]
+fn as_many_connections_as_configured_stay_open_and_the_process_has_its_own_limit_of_files() {
+    let run = Portcullis::new().config("[health]\nmax_connections = 300\n").through("prlimit --nofile=200:4096");
+    let run = run.sh(&format!("echo \"$(ulimit -Sn) files\"; {}", polite())).start();
+    run.until_stdout("200 files", secs(20));
+    run.until_status("/readyz", 200, secs(20));
+    let request = |stream: &mut std::net::TcpStream| {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).map(|()| assert_eq!(&answer, b"HTTP/1.1 200"))
+    };
+    let mut kept: Vec<_> = (0..250).map(|_| std::net::TcpStream::connect(("127.0.0.1", run.port)).unwrap()).collect();
+    assert!(kept.iter_mut().all(|stream| request(stream).is_ok()));
+    // One more in each round would have closed the oldest ones.
+    assert!(kept.iter_mut().all(|stream| stream.peek(&mut [0]).is_ok_and(|length| length > 0)));
+}

@@ -185,6 +185,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         token: None,
         views: Views::default(),
         hosts: Vec::new(),
+        max_connections: 1,
         control: false,
     };
     let now = Moment::now();

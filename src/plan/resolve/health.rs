@@ -83,6 +83,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         details: health.details,
         token: health.token.0,
         hosts: health.hosts.into_iter().map(|host| host.0).collect(),
+        max_connections: health.max_connections.to().unwrap_or(1),
         views: Views::naming(health.component_names).without(off),
         control: root.has("modules"),
     })
@@ -105,6 +106,7 @@ pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         socket: Some(socket),
         required: false,
         details: Details::Never,
+        max_connections: 1,
         token: None,
         views: Views::default(),
         control: false,
