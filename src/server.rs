@@ -169,6 +169,7 @@ async fn converse_by_hyper(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Pe
         if usage.has_answered() {
             tokio::task::yield_now().await;
         }
+        usage.answers();
         if token::is_for(&request, peer, shared) {
             return token::take(request, peer, shared).await.map(|answer| answer.map(Either::Left));
         }
@@ -186,7 +187,8 @@ async fn converse_by_hyper(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Pe
         }
     });
     let mut protocol = http1::Builder::new();
-    protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
+    // A client that has finished sending still waits for its response, e.g. `nc`.
+    protocol.half_close(true).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
     // A peer that disconnects or sends nonsense has already got an error, if that was possible.
     let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
 }

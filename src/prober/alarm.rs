@@ -15,8 +15,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::sleep;
 
-/// How many kernel timers there are at most. Each needs two descriptors, and waiting for many targets has to work within a limit of 1024.
-const MOST: usize = 16;
+/// How many kernel timers there are at most. Each needs two descriptors, which a container with few of them has for its clients.
+const MOST: usize = 4;
 
 /// How many there are.
 static OPEN: AtomicUsize = AtomicUsize::new(0);

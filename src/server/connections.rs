@@ -97,9 +97,14 @@ impl Usage {
         self.own.answered.store(false, Ordering::Relaxed);
     }
 
-    /// Whether there was already a response in this turn; records one.
+    /// Whether there was already a response in this turn.
     pub(super) fn has_answered(&self) -> bool {
-        self.own.answered.swap(true, Ordering::Relaxed)
+        self.own.answered.load(Ordering::Relaxed)
+    }
+
+    /// Records a response in this turn.
+    pub(super) fn answers(&self) {
+        self.own.answered.store(true, Ordering::Relaxed);
     }
 
     /// Records that the connection waits for a control request: it is the last one to be replaced.

@@ -20,8 +20,8 @@ use crate::clock::Moment;
 /// The space for a usual head in bytes.
 const USUAL_HEAD: usize = 1024;
 
-/// The maximum number of headers here.
-const MOST_HEADERS: usize = 32;
+/// The maximum number of headers, which is hyper's: it refuses more at once.
+const MOST_HEADERS: usize = 100;
 
 /// What the received bytes begin with.
 enum Head {
@@ -65,6 +65,7 @@ where
             },
         };
         usage.touch();
+        usage.answers();
         sent.drain(..length);
         reply.send(stream, usage).await.ok()?;
         since = Instant::now();

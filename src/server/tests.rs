@@ -118,6 +118,30 @@ fn every_answer_has_its_length_and_is_not_stored() {
 }
 
 #[test]
+fn a_client_that_has_finished_sending_gets_its_answer() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let again = "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nGET /livez HTTP/1.0\r\n\r\n";
+    for (request, answers) in [
+        ("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", 1),
+        ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 1),
+        ("GET /livez HTTP/1.0\r\n\r\n", 1),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 1),
+        ("GET /metrics HTTP/1.0\r\n\r\n", 1),
+        ("POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 1),
+        ("POST /control/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 1),
+        (again, 2),
+    ] {
+        for _ in 0..20 {
+            let mut stream = connected(address);
+            stream.write_all(request.as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let answer = exchange(stream, "");
+            assert_eq!(answer.matches("HTTP/1.").count(), answers, "{request:?}: {answer:?}");
+        }
+    }
+}
+
+#[test]
 fn head_is_get_without_the_body() {
     let address = started(plan(&["127.0.0.1:0"], None));
     for path in ["/healthz", "/livez", "/status", "/", "/nowhere"] {
