@@ -187,8 +187,9 @@ async fn converse_by_hyper(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Pe
         }
     });
     let mut protocol = http1::Builder::new();
-    // A client that has finished sending still waits for its response, e.g. `nc`.
-    protocol.half_close(true).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
+    // A client that has finished sending still waits for its response, e.g. `nc`. On the unix socket it means that the client of a control
+    // request is gone, and another one can wait instead.
+    protocol.half_close(peer == Peer::Network).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
     // A peer that disconnects or sends nonsense has already got an error, if that was possible.
     let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
 }
