@@ -119,7 +119,8 @@ fn an_answer_and_a_check_are_bounded_numbers_of_instructions() {
 const READYZ: u64 = 9_000;
 /// Before: 53,000, when every request needed the rendering thread.
 const STATUS: u64 = 12_000;
-/// A connection to a port, its record, its snapshot, and no log line. On a quiet machine 40,000. Before: 57,500, when each result assessed all checks.
+/// A connection to a port, its record, its snapshot, and no log line. On a quiet machine 40,000; before, when each result assessed all checks,
+/// 57,500.
 const CYCLE: u64 = 60_000;
 
 /// Sends this many requests on one connection.
