@@ -101,20 +101,21 @@ pub fn serve(
     controller: Option<Controller>,
 ) -> io::Result<Infallible> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let most = open_files::allowed(&plan);
     let shared = Arc::new(Shared {
-        plan,
         controller,
         rooms: OrderLimits::default(),
         refused: AtomicU64::new(0),
         response_cache: Mutex::default(),
         recent: Mutex::default(),
-        renderer: Renderer::new(Arc::clone(&published)),
+        // One request of each connection, and of some that have just been closed.
+        renderer: Renderer::new(Arc::clone(&published), most * plan.listen.len() + 3 * MOST_CONNECTIONS),
         published,
+        plan,
     });
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
         let mut accepting = JoinSet::new();
-        let most = open_files::allowed(&shared.plan);
         for listener in tcp {
             let shared = Arc::clone(&shared);
             accepting.spawn(async move { accept(listener, most, &shared).await });

@@ -22,10 +22,6 @@ const REST: u32 = 3;
 /// The longest rest, and the shortest one that is not skipped.
 const RESTS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 
-/// The maximum number of queued requests, of trusted peers and of all others: the number of possible connections, and some that have just
-/// disconnected.
-const MOST_WAITING: usize = 256;
-
 /// A request for a long response.
 pub(super) struct RenderRequest {
     pub(super) path: String,
@@ -41,6 +37,7 @@ pub(super) struct RenderRequest {
 pub(super) struct Renderer {
     desk: Arc<RenderQueue>,
     published: Arc<Published>,
+    most_waiting: usize,
 }
 
 #[derive(Default)]
@@ -58,8 +55,9 @@ struct Waiting {
 }
 
 impl Renderer {
-    pub(super) fn new(published: Arc<Published>) -> Self {
-        Self { desk: Arc::default(), published }
+    /// At most `most_waiting` requests of trusted peers are queued, and as many of all others.
+    pub(super) fn new(published: Arc<Published>, most_waiting: usize) -> Self {
+        Self { desk: Arc::default(), published, most_waiting }
     }
 
     /// The response; none if too many requests are queued, or without a thread.
@@ -72,10 +70,10 @@ impl Renderer {
             }
             let open = waiting.open;
             let queue = if trusted { &mut waiting.trusted } else { &mut waiting.others };
-            if queue.len() >= MOST_WAITING {
+            if queue.len() >= self.most_waiting {
                 queue.retain(|(_, reply)| !reply.is_closed());
             }
-            if !open || queue.len() >= MOST_WAITING {
+            if !open || queue.len() >= self.most_waiting {
                 return None;
             }
             queue.push_back((question, reply));

@@ -285,6 +285,21 @@ fn the_number_of_connections_over_tcp_is_that_of_the_configuration() {
 }
 
 #[test]
+fn as_many_long_answers_as_connections_can_wait() {
+    let address = started(HealthPlan { max_connections: 300, ..plan(&["127.0.0.1:0"], None) });
+    let mut waiting: Vec<TcpStream> = (0..300).map(|_| connected(address)).collect();
+    for (number, stream) in waiting.iter_mut().enumerate() {
+        // Each is another request to the cache.
+        write!(stream, "GET /status HTTP/1.1\r\nHost: x\r\nX: {number}\r\n\r\n").unwrap();
+    }
+    for stream in &mut waiting {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200", "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[test]
 fn exactly_one_host_is_probed_and_if_some_are_named_one_of_those() {
     let name = abstract_name("hosts");
     let plan = HealthPlan { hosts: vec!["health.example".to_owned()], ..plan(&["127.0.0.1:0"], Some(name.clone())) };
