@@ -22,18 +22,17 @@ mod recent;
 mod renderer;
 mod reply;
 mod response_cache;
-mod resumed;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Cursor};
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::Either;
@@ -44,7 +43,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, join, split};
 use tokio::task::JoinSet;
 
 use crate::clock::Moment;
@@ -59,7 +58,6 @@ use handler::{Answer, answer};
 use recent::Recent;
 use renderer::Renderer;
 use response_cache::ResponseCache;
-use resumed::Resumed;
 
 pub use listeners::{BindError, Listeners};
 
@@ -89,6 +87,12 @@ struct Shared {
     /// The recent responses of this thread and of that for long ones; only this thread uses them.
     recent: Mutex<Recent>,
     renderer: Renderer,
+}
+
+impl Shared {
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Serves health requests until the process ends, or until the runtime cannot be built.
@@ -152,7 +156,9 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     let mut conversation = pin!(async {
         if let Some(first) = plain::converse(&mut stream, peer, &usage, &shared).await {
             // Only the few connections that need it have the memory of hyper.
-            Box::pin(converse_by_hyper(Resumed::new(first, stream), peer, &usage, &shared)).await;
+            let (reading, writing) = split(stream);
+            let resumed = join(Cursor::new(first).chain(reading), writing);
+            Box::pin(converse_by_hyper(resumed, peer, &usage, &shared)).await;
         }
     });
     poll_fn(|context| {

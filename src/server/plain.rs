@@ -2,7 +2,6 @@
 //! one at once; the first other request on a connection, and all after it, belong to hyper. Both parse heads with the same library.
 
 use std::pin::{Pin, pin};
-use std::sync::PoisonError;
 use std::task::{Context, Poll, ready};
 
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -97,7 +96,7 @@ fn found(sent: &[u8], peer: Peer, shared: &Shared) -> Option<(usize, Reply)> {
         return None;
     }
     let (snapshot, look) = shared.published.look();
-    let (length, reply) = shared.recent.lock().unwrap_or_else(PoisonError::into_inner).find(sent, peer, &snapshot, look)?;
+    let (length, reply) = shared.recent().find(sent, peer, &snapshot, look)?;
     figures::observe(reply.route, reply.method, reply.status, Moment::now().since(look.now));
     Some((length, reply))
 }
@@ -111,7 +110,7 @@ async fn rendered(request: &Request<()>, sent: &[u8], peer: Peer, shared: &Share
     figures::observe(reply.route, reply.method, reply.status, look.now.since(began));
     // A kept request is compared byte by byte, so it must not contain the token.
     if ![header::AUTHORIZATION, header::COOKIE].iter().any(|name| request.headers().contains_key(name)) {
-        shared.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(sent, peer, &reply, &snapshot, look);
+        shared.recent().keep(sent, peer, &reply, &snapshot, look);
     }
     reply
 }
