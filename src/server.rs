@@ -151,14 +151,14 @@ async fn accept(listener: impl Accept, most: usize, shared: &Arc<Shared>) {
 }
 
 /// One connection from its first byte to its last.
-async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer, usage: Usage, shared: Arc<Shared>) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static, peer: Peer, usage: Usage, shared: Arc<Shared>) {
     let mut stream = Impatient::new(stream, Patience::default());
     let mut conversation = pin!(async {
         if let Some(first) = plain::converse(&mut stream, peer, &usage, &shared).await {
-            // Only the few connections that need it have the memory of hyper.
             let (reading, writing) = split(stream);
-            let resumed = join(Cursor::new(first).chain(reading), writing);
-            Box::pin(converse_by_hyper(resumed, peer, &usage, &shared)).await;
+            let (reading, writing) = (Box::new(Cursor::new(first).chain(reading)), Box::new(writing));
+            // Only the few connections that need it have the memory of hyper.
+            Box::pin(converse_by_hyper(reading, writing, peer, &usage, &shared)).await;
         }
     });
     poll_fn(|context| {
@@ -168,8 +168,14 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     .await;
 }
 
-/// The rest of a connection, with any requests.
-async fn converse_by_hyper(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, usage: &Usage, shared: &Shared) {
+/// The rest of a connection, with any requests. A copy of hyper for each kind of stream would be 20 kB more.
+async fn converse_by_hyper(
+    reading: Box<dyn AsyncRead + Unpin + Send>,
+    writing: Box<dyn AsyncWrite + Unpin + Send>,
+    peer: Peer,
+    usage: &Usage,
+    shared: &Shared,
+) {
     let service = service_fn(|request: hyper::Request<Incoming>| async move {
         usage.touch();
         // However many requests wait on this connection, the others have their turn first.
@@ -198,7 +204,7 @@ async fn converse_by_hyper(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Pe
     // request is gone, and another one can wait instead.
     protocol.half_close(peer == Peer::Network).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
     // A peer that disconnects or sends nonsense has already got an error, if that was possible.
-    let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
+    let _ = protocol.serve_connection(TokioIo::new(join(reading, writing)), service).await;
 }
 
 /// The response to any request that is no control request.
