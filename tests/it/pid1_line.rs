@@ -116,6 +116,8 @@ fn the_start_is_known_in_one_way() {
     for (keys, words) in [
         ("line = \"up\", notify = true", "`line` in [modes.api.started] excludes `notify`"),
         ("line = \"up\", url = \"tcp://x:1\"", "`url` in [modes.api.started] excludes `line`"),
+        ("notify = true, port = 80", "`port` in [modes.api.started] excludes `notify`"),
+        ("notify_fd = 3, timeout = \"1s\"", "`timeout` in [modes.api.started] excludes `notify_fd`"),
         ("line = \"\"", "`line` in [modes.api.started] is empty"),
         ("line = \"a\\nb\"", "`line` in [modes.api.started] has more than one line"),
     ] {

@@ -3,6 +3,7 @@
 use crate::config::interpolate::Text;
 use crate::config::reader::{Depth, Section};
 use crate::config::started::{StartSection, Started};
+use crate::config::target::TargetKeys;
 use crate::config::values::Number;
 use crate::plan::StartedPlan;
 use crate::plan::argv::Word;
@@ -23,7 +24,8 @@ pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {
     let Started { start, target: keys } = started;
     let mut signs = SIGNS.into_iter().filter(|key| section.has(key) && (*key != "notify" || start.notify));
     if let Some(first) = signs.next() {
-        for key in signs.chain(["url", "kind"]).filter(|key| section.has(key)) {
+        let of_target = section.written::<TargetKeys>();
+        for key in signs.chain(of_target).chain(section.has("timeout").then_some("timeout")) {
             section.problem(key, format!("excludes `{first}`; a startup check has only one of them"));
         }
     }
