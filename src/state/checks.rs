@@ -71,8 +71,8 @@ impl Checks {
     }
 
     /// Removes these checks. Usually there are none, and then nothing is to be found out anew.
-    pub fn remove(&mut self, is_one: impl Fn(&Check) -> bool) {
-        if self.list.iter().any(&is_one) {
+    pub fn remove(&mut self, is_one: &dyn Fn(&Check) -> bool) {
+        if self.list.iter().any(is_one) {
             self.rebuild(|checks| checks.retain(|check| !is_one(check)));
         }
     }

@@ -14,7 +14,7 @@ use crate::plan::{ModuleId, ModulePlan};
 use crate::state::check::Check;
 use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::snapshot::{Module, ModuleState, Stage};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Lifecycle {
@@ -58,9 +58,9 @@ impl Lifecycle {
                 self.spawn(id, Effect::Spawn(id), effects);
             }
         }
-        let mut known = BTreeMap::new();
+        let mut free = BTreeSet::new();
         for id in waiting {
-            let other = self.held_up_by(id, &mut known).and_then(|id| plan.module(id)).map(|other| &other.name);
+            let other = self.held_up_by(id, &mut free).and_then(|id| plan.module(id)).map(|other| &other.name);
             if self.snapshot.module(id).is_some_and(|module| module.held_up_by.as_ref() != other)
                 && let Some(module) = self.module_mut(id)
             {
@@ -70,23 +70,22 @@ impl Lifecycle {
     }
 
     /// The modules whose process is in such a state.
-    fn known_modules(&self, is_meant: impl Fn(&RunState) -> bool) -> Vec<ModuleId> {
+    fn known_modules(&self, is_meant: fn(&RunState) -> bool) -> Vec<ModuleId> {
         let meant = self.processes.iter().filter(|(_, process)| is_meant(&process.state));
         meant.filter_map(|(id, _)| if let ProcessId::Module(id) = id { Some(*id) } else { None }).collect()
     }
 
-    /// The stopped module that this one waits for, directly or through others; `known` has what was found out before.
-    pub(super) fn held_up_by(&self, id: ModuleId, known: &mut BTreeMap<ModuleId, Option<ModuleId>>) -> Option<ModuleId> {
-        if let Some(other) = known.get(&id) {
-            return *other;
-        }
-        let plan = self.plan.module(id).filter(|_| self.awaits(id))?;
+    /// The stopped module that this one waits for, directly or through others. The `free` ones are known to wait for none.
+    pub(super) fn held_up_by(&self, id: ModuleId, free: &mut BTreeSet<ModuleId>) -> Option<ModuleId> {
+        let plan = self.plan.module(id).filter(|_| self.awaits(id) && !free.contains(&id))?;
         let other = plan.after.iter().find_map(|predecessor| match predecessor {
             Predecessor::Module(other) if *self.at(*other) == RunState::Idle => Some(*other),
-            Predecessor::Module(other) => self.held_up_by(*other, known),
+            Predecessor::Module(other) => self.held_up_by(*other, free),
             Predecessor::Main => None,
         });
-        known.insert(id, other);
+        if other.is_none() {
+            free.insert(id);
+        }
         other
     }
 
@@ -129,7 +128,6 @@ impl Lifecycle {
         }
         self.drop_stages(&last);
         self.snapshot.stages.rebuild(|stages| stages.extend(last.into_iter().map(|plan| Self::module_stage(plan).into())));
-        let ids: BTreeSet<ModuleId> = ids.iter().copied().collect();
         let counted = plans.into_iter().filter(|plan| plan.counts).map(|plan| Self::own_check(now, plan).into());
         self.snapshot.checks.rebuild(|checks| {
             checks.retain(|check| check.module.is_none_or(|id| !ids.contains(&id)));
@@ -139,14 +137,16 @@ impl Lifecycle {
 
     /// Removes the stage and the checks of a module.
     fn uninstall(&mut self, id: ModuleId) {
-        self.snapshot.checks.remove(|check| check.module == Some(id));
+        self.snapshot.checks.remove(&|check| check.module == Some(id));
         let plan = Arc::clone(&self.plan);
         self.drop_stages(plan.module(id).as_slice());
     }
 
     fn drop_stages(&mut self, plans: &[&ModulePlan]) {
-        let names: BTreeSet<String> = plans.iter().map(|plan| stage_name(&plan.name)).collect();
-        self.snapshot.stages.rebuild(|stages| stages.retain(|stage| !names.contains(&stage.name)));
+        let mut places = BTreeSet::new();
+        places.extend(plans.iter().filter_map(|plan| self.place_of(plan)));
+        let mut place = 0..;
+        self.snapshot.stages.rebuild(|stages| stages.retain(|_| place.next().is_none_or(|place| !places.contains(&place))));
     }
 
     /// The check of the process itself, under the module's name.

@@ -21,7 +21,7 @@ impl Lifecycle {
         self.module_enters(now, id, ModuleState::Broken);
         // If its end means nothing, there is no check that could be down.
         if on_exit == OnExit::Ignore {
-            self.snapshot.checks.remove(|check| check.module == Some(id));
+            self.snapshot.checks.remove(&|check| check.module == Some(id));
         } else {
             self.feed(now, ProcessId::Module(id), Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         }
@@ -41,7 +41,7 @@ impl Lifecycle {
 
     /// Its own checks exist only while it runs.
     fn drop_checks(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
-        self.snapshot.checks.remove(|check| check.module == Some(id) && check.id.is_some());
+        self.snapshot.checks.remove(&|check| check.module == Some(id) && check.id.is_some());
         Self::stop_watching(ProcessId::Module(id), effects);
     }
 

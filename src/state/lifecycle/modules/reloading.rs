@@ -35,8 +35,10 @@ impl Lifecycle {
                 Some(_) => {}
             }
         }
-        let place = |module: &CopyOnWrite<Module>| plan.modules.iter().position(|known| known.id == module.id);
-        self.snapshot.modules.rebuild(|modules| modules.sort_by_cached_key(place));
+        self.snapshot.modules.rebuild(|modules| {
+            let old = std::mem::take(modules);
+            modules.extend(plan.modules.iter().filter_map(|plan| old.iter().find(|module| module.id == plan.id).cloned()));
+        });
         self.forget_retired();
     }
 

@@ -28,8 +28,11 @@ impl Lifecycle {
 
     /// The modules in the `after` of others that have not ended.
     fn needed_by_others(&self) -> BTreeSet<ModuleId> {
-        let others = self.known_modules(RunState::lives).into_iter().filter_map(|id| self.plan.module(id));
-        others.flat_map(|plan| &plan.after).filter_map(|one| if let Predecessor::Module(id) = one { Some(*id) } else { None }).collect()
+        let mut needed = BTreeSet::new();
+        for plan in self.known_modules(RunState::lives).into_iter().filter_map(|id| self.plan.module(id)) {
+            needed.extend(plan.after.iter().filter_map(|one| if let Predecessor::Module(id) = one { Some(*id) } else { None }));
+        }
+        needed
     }
 
     /// Whether the process, and for one with `start = "first"` everything else, does not have to end before this module.
