@@ -21,12 +21,6 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// How often the live lines of a terminal are redrawn.
 const LIVE_EVERY: Duration = Duration::from_millis(250);
 
-/// The item of the earlier list that `is_same`: it is nearly always at the same index, and a search for each of a thousand checks would take a
-/// million comparisons for every event.
-fn counterpart<T>(before: &[T], index: usize, is_same: impl Fn(&T) -> bool) -> Option<&T> {
-    before.get(index).filter(|old| is_same(old)).or_else(|| before.iter().find(|old| is_same(old)))
-}
-
 /// Logs the events of one run.
 #[derive(Debug)]
 pub struct EventLog {

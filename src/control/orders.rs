@@ -73,10 +73,10 @@ impl Control {
         let over = self.over();
         let snapshot = self.published.look().0;
         if let Some(over) = over {
-            let failed = ids.iter().filter_map(|id| find(&snapshot, *id)).find(|module| module.state == ModuleState::Broken);
+            let failed = ids.iter().filter_map(|id| snapshot.module(*id)).find(|module| module.state == ModuleState::Broken);
             return failed.map(up_or_not).map_or(over, |(exit, why)| OrderResult::new(exit, format!("{why}; everything is stopped")));
         }
-        let results = before.iter().map(|was| result(was, find(&snapshot, was.id), verb, in_time));
+        let results = before.iter().map(|was| result(was, snapshot.module(was.id), verb, in_time));
         summed(results.collect())
     }
 
@@ -85,12 +85,12 @@ impl Control {
         let _one_at_a_time = self.taking.lock().await;
         let snapshot = self.published.look().0;
         let known: Vec<(ModuleId, u64)> =
-            modules.iter().filter_map(|module| Some((module.id, find(&snapshot, module.id)?.orders))).collect();
+            modules.iter().filter_map(|module| Some((module.id, snapshot.module(module.id)?.orders))).collect();
         for (id, _) in &known {
             self.mailbox.send(Event::Ordered(verb.order(*id)));
         }
         let taken = |snapshot: &Snapshot| {
-            known.iter().all(|(id, orders)| find(snapshot, *id).is_none_or(|module| module.orders > *orders)).then_some(())
+            known.iter().all(|(id, orders)| snapshot.module(*id).is_none_or(|module| module.orders > *orders)).then_some(())
         };
         self.until(Moment::now().after(TAKEN_WITHIN), taken).await.is_some()
     }
@@ -104,14 +104,10 @@ fn instances(snapshot: &Snapshot, name: &str) -> Vec<Module> {
     }
 }
 
-pub(super) fn find(snapshot: &Snapshot, id: ModuleId) -> Option<&Module> {
-    snapshot.modules.iter().find(|module| module.id == id)
-}
-
 /// Whether its state will not change without a further request.
 pub(super) fn is_settled(snapshot: &Snapshot, id: ModuleId) -> bool {
     let under_way = |module: &Module| matches!(module.state, ModuleState::Starting | ModuleState::Stopping);
-    find(snapshot, id).is_none_or(|module| !under_way(module) || module.held_up_by.is_some())
+    snapshot.module(id).is_none_or(|module| !under_way(module) || module.held_up_by.is_some())
 }
 
 /// The result for one module.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::orders::{find, is_settled, up_or_not};
+use super::orders::{is_settled, up_or_not};
 use super::{Control, OrderResult, TAKEN_WITHIN};
 use crate::clock::Moment;
 use crate::config::problem::Problems;
@@ -91,16 +91,16 @@ impl Control {
     pub(super) async fn reloaded(&self, applied: &Applied, until: Moment) -> OrderResult {
         let Applied { words, before, concerned, plan } = applied;
         let settled = |snapshot: &Snapshot| {
-            let removed = || plan.retired.modules.iter().all(|id| find(snapshot, *id).is_none());
+            let removed = || plan.retired.modules.iter().all(|id| snapshot.module(*id).is_none());
             (snapshot.phase.is_leaving() || (concerned.iter().all(|id| is_settled(snapshot, *id)) && removed())).then_some(())
         };
         let _ = self.until(until, settled).await;
         let snapshot = self.published.look().0;
-        let gone = plan.retired.modules.iter().filter_map(|id| find(&snapshot, *id));
+        let gone = plan.retired.modules.iter().filter_map(|id| snapshot.module(*id));
         let gone = gone.map(|module| (Exit::Unavailable, format!("module {} is still being stopped", module.name)));
-        let requested = |id: &ModuleId| find(&snapshot, *id).filter(|module| module.state != ModuleState::Resolved);
+        let requested = |id: &ModuleId| snapshot.module(*id).filter(|module| module.state != ModuleState::Resolved);
         let results: Vec<(Exit, String)> =
-            concerned.iter().filter_map(requested).map(|module| became(find(before, module.id), module)).chain(gone).collect();
+            concerned.iter().filter_map(requested).map(|module| became(before.module(module.id), module)).chain(gone).collect();
         let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
         OrderResult::new(exit, words.as_str()).with(results.into_iter().map(|(_, sentence)| sentence).collect())
     }
@@ -126,7 +126,7 @@ impl Control {
                 format!("the process has to run first: the phase is {}", snapshot.phase.word()),
             ));
         }
-        let leaving = running.retired.modules.iter().find_map(|id| find(&snapshot, *id))?;
+        let leaving = running.retired.modules.iter().find_map(|id| snapshot.module(*id))?;
         Some(OrderResult::new(Exit::Unavailable, format!("module {} is still being stopped by the last reload", leaving.name)))
     }
 

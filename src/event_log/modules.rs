@@ -2,18 +2,15 @@
 
 use tracing::{info, warn};
 
-use super::{counterpart, record_restart_limit};
+use super::record_restart_limit;
 use crate::clock::Moment;
 use crate::plan::ModuleId;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 
 /// Logs what is different in `after`.
 pub(super) fn record(before: &Snapshot, after: &Snapshot) {
-    for (index, new) in after.modules.iter().enumerate() {
-        let old = counterpart(&before.modules, index, |old| old.id == new.id);
-        if let Some(old) = old.filter(|old| *old != new) {
-            record_module(old, new, after.phase);
-        }
+    for (new, old) in after.modules.changed(&before.modules, |old, new| old.id == new.id) {
+        record_module(old, new, after.phase);
     }
 }
 

@@ -67,9 +67,10 @@ pub enum Predecessor {
 }
 
 impl Plan {
-    /// The module of this number.
+    /// The module of this number; it is nearly always at the index of its number.
     pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
-        self.modules.iter().find(|module| module.id == id)
+        let is_it = |module: &&ModulePlan| module.id == id;
+        self.modules.get(id.0 as usize).filter(is_it).or_else(|| self.modules.iter().find(is_it))
     }
 
     /// The modules that come before the waits.

@@ -70,6 +70,13 @@ impl Checks {
         self.heartbeat = self.list.search(0, |check| check.name == HEARTBEAT);
     }
 
+    /// Removes these checks. Usually there are none, and then nothing is to be found out anew.
+    pub fn remove(&mut self, is_one: &dyn Fn(&Check) -> bool) {
+        if self.list.iter().any(is_one) {
+            self.rebuild(|checks| checks.retain(|check| !is_one(check)));
+        }
+    }
+
     /// Whether all that readiness depends on pass at `now`, without the check of the heartbeat.
     pub fn allow_ready(&self, now: Moment) -> bool {
         matches!(self.looked(now), Known::Pass(_))

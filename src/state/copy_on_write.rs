@@ -25,6 +25,12 @@ impl<T> From<Vec<CopyOnWrite<T>>> for CopyOnWrite<List<T>> {
     }
 }
 
+impl<T> FromIterator<T> for CopyOnWrite<List<T>> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        items.into_iter().map(CopyOnWrite::from).collect::<Vec<_>>().into()
+    }
+}
+
 /// Tests change what they like.
 #[cfg(test)]
 impl<T> std::ops::Index<usize> for List<T> {

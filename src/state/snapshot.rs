@@ -193,7 +193,7 @@ pub struct Snapshot {
     /// Its lock.
     pub migration_lock: MigrationLock,
     /// The modules in the order of the configuration.
-    pub modules: Vec<Module>,
+    pub modules: CopyOnWrite<List<Module>>,
     /// How many reloads were applied.
     pub reloads: u64,
     /// How many reloads could not be applied, because no process ran or the shutdown had begun.
@@ -221,7 +221,7 @@ impl Snapshot {
             heartbeat: Heartbeat::default(),
             migration: Migration::Idle,
             migration_lock: MigrationLock::default(),
-            modules: Vec::new(),
+            modules: CopyOnWrite::default(),
             reloads: 0,
             reloads_refused: 0,
             instances: None,

@@ -112,12 +112,12 @@ fn modules(page: &mut Exposition, snapshot: &Snapshot) {
     }
     let name = "portcullis_module_up";
     page.family(name, MetricKind::Gauge, "1 while the module runs and its start is complete.", "");
-    for module in &snapshot.modules {
+    for module in snapshot.modules.iter() {
         page.sample(name, &[("module", &module.name)], u8::from(module.state == ModuleState::Activated));
     }
     let name = "portcullis_module_restarts_total";
     page.family(name, MetricKind::Counter, "Restarts of the module.", "");
-    for module in &snapshot.modules {
+    for module in snapshot.modules.iter() {
         page.sample(name, &[("module", &module.name)], module.child.restarts);
     }
 }

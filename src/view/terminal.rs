@@ -42,7 +42,7 @@ pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Stri
     if !snapshot.modules.is_empty() {
         text.push_str("\nModules\n");
         let width = width(snapshot.modules.iter().map(|module| module.name.as_str()));
-        for module in &snapshot.modules {
+        for module in snapshot.modules.iter() {
             let counts = if module.counts { "" } else { ", start not counted for health" };
             let mark = mark(summary::module_mark(module));
             add(&mut text, format_args!("{mark} {:width$}  {}{counts}", module.name, summary::module(module, authorized)));

@@ -123,6 +123,22 @@ const STATUS: u64 = 12_000;
 /// 57,500.
 const CYCLE: u64 = 60_000;
 
+/// Before, when the end of a module made the reducer look at all of them for each of them: four times.
+#[test]
+fn a_module_costs_as_much_among_many_as_among_few() {
+    if !counts("a_module_costs_as_much_among_many_as_among_few") {
+        return;
+    }
+    let start_and_stop = |count: u64| {
+        let config: String = (0..count).map(|number| format!("[modules.m{number}]\ncommand = [\"sleep\", \"600\"]\n")).collect();
+        let command = "[modes.api]\ncommand = [\"sleep\", \"600\"]\n";
+        during(&(config + command), |run| (0..count).for_each(|number| run.until_stderr(&format!("module m{number} is up"), secs(60))))
+    };
+    let [none, few, many] = [0, 40, 160].map(start_and_stop);
+    let [few, many] = [(few, 40), (many, 160)].map(|(took, count)| took.saturating_sub(none) / count);
+    at_most(&format!("a module among 160 ({many} instructions), in percent of one among 40 ({few})"), many * 100 / few, 150);
+}
+
 /// Sends this many requests on one connection.
 fn ask(port: u16, path: &str, count: u64) {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());

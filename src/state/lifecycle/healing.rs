@@ -74,7 +74,7 @@ impl Lifecycle {
         match id {
             ProcessId::Main => self.snapshot.child.healing.as_ref(),
             ProcessId::Migration | ProcessId::Step(_) => None,
-            ProcessId::Module(id) => self.snapshot.modules.iter().find(|module| module.id == id)?.child.healing.as_ref(),
+            ProcessId::Module(id) => self.snapshot.module(id)?.child.healing.as_ref(),
         }
     }
 
@@ -92,7 +92,9 @@ impl Lifecycle {
     /// Updates the shown state of restarts, and the lease. Derived from the state after each event, so that no lease is forgotten; a
     /// replica that shuts down releases it at once.
     pub(super) fn settle_healing(&mut self, effects: &mut Vec<Effect>) {
-        for id in self.processes.keys().copied().collect::<Vec<_>>() {
+        let modules = self.snapshot.modules.iter().filter(|module| module.child.healing.is_some());
+        let healing = std::iter::once(ProcessId::Main).chain(modules.map(|module| ProcessId::Module(module.id)));
+        for id in healing.collect::<Vec<_>>() {
             let Some(healing) = self.healing(id) else { continue };
             let is_ready = id != ProcessId::Main || self.announced == Readiness::Ready;
             let next = match (healing.stage, self.state(id)) {

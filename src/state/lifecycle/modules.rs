@@ -15,6 +15,7 @@ use crate::state::check::Check;
 use crate::state::copy_on_write::CopyOnWrite;
 use crate::state::snapshot::{Module, ModuleState, Stage};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Lifecycle {
     /// A module of the plan that was not requested yet.
@@ -32,43 +33,60 @@ impl Lifecycle {
     /// Requests the modules that start with the process, except those with an earlier control request. They keep running when it is
     /// restarted.
     pub(super) fn begin_modules(&mut self, now: Moment) -> Progress {
-        let is_untouched = |id| self.snapshot.modules.iter().any(|module| module.id == id && module.state == ModuleState::Resolved);
+        let is_untouched = |id| self.snapshot.module(id).is_some_and(|module| module.state == ModuleState::Resolved);
         let with_main = self.plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain && self.plan.main.is_some());
-        for id in with_main.map(|module| module.id).filter(|id| is_untouched(*id)).collect::<Vec<_>>() {
-            self.install(now, id);
-        }
+        let ids: Vec<ModuleId> = with_main.map(|module| module.id).filter(|id| is_untouched(*id)).collect();
+        self.install(now, &ids);
         Progress::Done
     }
 
+    /// Spawns the modules whose turn it is, and notes what the others wait for.
     pub(super) fn spawn_modules(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let plan = std::sync::Arc::clone(&self.plan);
+        let waiting = self.known_modules(|state| matches!(state, RunState::Waiting(_)));
+        if waiting.is_empty() {
+            return;
+        }
+        let plan = Arc::clone(&self.plan);
         let all = self.start.has_reached(StartStage::Modules);
-        for module in plan.modules.iter().filter(|module| all || module.start == ModuleStart::First) {
-            if self.awaits(module.id) && module.after.iter().all(|predecessor| self.is_up(*predecessor)) {
-                let name = stage_name(&module.name);
-                if self.snapshot.stage(&name).is_some_and(|stage| stage.began.is_none()) {
-                    self.stage_began(now, &name);
+        for module in waiting.iter().filter_map(|id| plan.module(*id)).filter(|module| all || module.start == ModuleStart::First) {
+            if module.after.iter().all(|predecessor| self.is_up(*predecessor)) {
+                let stage = self.place_of(module);
+                if stage.and_then(|place| self.snapshot.stages.get(place)).is_some_and(|stage| stage.began.is_none()) {
+                    self.began_at(now, stage);
                 }
                 let id = ProcessId::Module(module.id);
                 self.spawn(id, Effect::Spawn(id), effects);
             }
         }
-        for module in &plan.modules {
-            let other = self.held_up_by(module.id).and_then(|id| plan.module(id)).map(|other| other.name.clone());
-            if let Some(module) = self.module_mut(module.id) {
-                module.held_up_by = other;
+        let mut free = BTreeSet::new();
+        for id in waiting {
+            let other = self.held_up_by(id, &mut free).and_then(|id| plan.module(id)).map(|other| &other.name);
+            if self.snapshot.module(id).is_some_and(|module| module.held_up_by.as_ref() != other)
+                && let Some(module) = self.module_mut(id)
+            {
+                module.held_up_by = other.cloned();
             }
         }
     }
 
-    /// The stopped module that this one waits for, directly or through others.
-    fn held_up_by(&self, id: ModuleId) -> Option<ModuleId> {
-        let plan = self.plan.module(id).filter(|_| self.awaits(id))?;
-        plan.after.iter().find_map(|predecessor| match predecessor {
+    /// The modules whose process is in such a state.
+    fn known_modules(&self, is_meant: fn(&RunState) -> bool) -> Vec<ModuleId> {
+        let meant = self.processes.iter().filter(|(_, process)| is_meant(&process.state));
+        meant.filter_map(|(id, _)| if let ProcessId::Module(id) = id { Some(*id) } else { None }).collect()
+    }
+
+    /// The stopped module that this one waits for, directly or through others. The `free` ones are known to wait for none.
+    pub(super) fn held_up_by(&self, id: ModuleId, free: &mut BTreeSet<ModuleId>) -> Option<ModuleId> {
+        let plan = self.plan.module(id).filter(|_| self.awaits(id) && !free.contains(&id))?;
+        let other = plan.after.iter().find_map(|predecessor| match predecessor {
             Predecessor::Module(other) if *self.at(*other) == RunState::Idle => Some(*other),
-            Predecessor::Module(other) => self.held_up_by(*other),
+            Predecessor::Module(other) => self.held_up_by(*other, free),
             Predecessor::Main => None,
-        })
+        });
+        if other.is_none() {
+            free.insert(id);
+        }
+        other
     }
 
     fn awaits(&self, id: ModuleId) -> bool {
@@ -82,45 +100,58 @@ impl Lifecycle {
         }
     }
 
-    /// Begins a start as for the first time.
-    fn install(&mut self, now: Moment, id: ModuleId) {
-        self.process(ProcessId::Module(id)).in_a_row = 0;
-        self.transition(ProcessId::Module(id), RunState::Waiting(BTreeSet::new()));
-        self.lay_out(now, id);
-        self.module_enters(now, id, ModuleState::Starting);
-        if let Some(module) = self.module_mut(id) {
-            module.trouble = None;
+    /// Begins the start of these modules as for the first time.
+    fn install(&mut self, now: Moment, ids: &[ModuleId]) {
+        self.lay_out(now, ids);
+        for id in ids {
+            self.process(ProcessId::Module(*id)).in_a_row = 0;
+            self.transition(ProcessId::Module(*id), RunState::Waiting(BTreeSet::new()));
+            self.module_enters(now, *id, ModuleState::Starting);
+            if let Some(module) = self.module_mut(*id) {
+                module.trouble = None;
+            }
         }
     }
 
-    /// Adds the stage and the check of a module that has not started yet.
-    fn lay_out(&mut self, now: Moment, id: ModuleId) {
-        let Some(plan) = self.plan.module(id).cloned() else { return };
-        let stage = Self::module_stage(&plan);
-        // Modules that start first stay first.
-        let place = self.snapshot.stages.iter().position(|known| known.name == stage.name && plan.start == ModuleStart::First);
-        self.uninstall(id);
-        self.snapshot.stages.rebuild(|stages| stages.insert(place.unwrap_or(stages.len()), stage.into()));
-        if plan.counts {
-            self.show_check(now, &plan);
+    /// Adds the stages and the checks of modules that have not started yet, all at once: each time the lists are rebuilt.
+    fn lay_out(&mut self, now: Moment, ids: &[ModuleId]) {
+        let plan = Arc::clone(&self.plan);
+        let plans: Vec<&ModulePlan> = ids.iter().filter_map(|id| plan.module(*id)).collect();
+        let mut last = Vec::new();
+        for module in &plans {
+            // Modules that start first stay first.
+            let place = self.place_of(module).filter(|_| module.start == ModuleStart::First);
+            match place.and_then(|place| self.snapshot.stages.get_mut(place)) {
+                Some(stage) => *stage = Self::module_stage(module),
+                None => last.push(*module),
+            }
         }
+        self.drop_stages(&last);
+        self.snapshot.stages.rebuild(|stages| stages.extend(last.into_iter().map(|plan| Self::module_stage(plan).into())));
+        let counted = plans.into_iter().filter(|plan| plan.counts).map(|plan| Self::own_check(now, plan).into());
+        self.snapshot.checks.rebuild(|checks| {
+            checks.retain(|check| check.module.is_none_or(|id| !ids.contains(&id)));
+            checks.extend(counted);
+        });
     }
 
     /// Removes the stage and the checks of a module.
     fn uninstall(&mut self, id: ModuleId) {
-        self.snapshot.checks.rebuild(|checks| checks.retain(|check| check.module != Some(id)));
-        if let Some(plan) = self.plan.module(id) {
-            let name = stage_name(&plan.name);
-            self.snapshot.stages.rebuild(|stages| stages.retain(|stage| stage.name != name));
-        }
+        self.snapshot.checks.remove(&|check| check.module == Some(id));
+        let plan = Arc::clone(&self.plan);
+        self.drop_stages(plan.module(id).as_slice());
+    }
+
+    fn drop_stages(&mut self, plans: &[&ModulePlan]) {
+        let mut places = BTreeSet::new();
+        places.extend(plans.iter().filter_map(|plan| self.place_of(plan)));
+        let mut place = 0..;
+        self.snapshot.stages.rebuild(|stages| stages.retain(|_| place.next().is_none_or(|place| !places.contains(&place))));
     }
 
     /// The check of the process itself, under the module's name.
-    fn show_check(&mut self, now: Moment, plan: &ModulePlan) {
-        if !self.snapshot.checks.iter().any(|check| check.module == Some(plan.id) && check.id.is_none()) {
-            let check = Check { module: Some(plan.id), since: now, ..Check::event(&plan.name, "process", plan.affects) };
-            self.snapshot.checks.rebuild(|checks| checks.push(check.into()));
-        }
+    fn own_check(now: Moment, plan: &ModulePlan) -> Check {
+        Check { module: Some(plan.id), since: now, ..Check::event(&plan.name, "process", plan.affects) }
     }
 
     pub(super) fn module_up(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
@@ -129,16 +160,28 @@ impl Lifecycle {
             module.trouble = None;
         }
         self.module_enters(now, id, ModuleState::Activated);
-        self.stage_ended(now, &stage_name(&plan.name), StageState::Up);
-        self.show_check(now, &plan);
+        if let Some(place) = self.place_of(&plan) {
+            self.ended_at(now, place, StageState::Up);
+        }
+        if !self.snapshot.checks.iter().any(|check| check.module == Some(id) && check.id.is_none()) {
+            self.snapshot.checks.rebuild(|checks| checks.push(Self::own_check(now, &plan).into()));
+        }
         self.feed(now, ProcessId::Module(id), Outcome::passed(Duration::ZERO));
         let own = plan.checks.iter().filter_map(|check| self.plan.checks.get(*check).map(|found| (*check, found)));
         let own: Vec<CopyOnWrite<Check>> =
             own.map(|(number, found)| Check { module: Some(id), id: Some(number), ..Check::new(found) }.into()).collect();
-        self.snapshot.checks.rebuild(|checks| checks.extend(own));
+        if !own.is_empty() {
+            self.snapshot.checks.rebuild(|checks| checks.extend(own));
+        }
         if plan.process.started.is_some() || !plan.checks.is_empty() {
             effects.push(Effect::Watch(ProcessId::Module(id), if plan.checks.is_empty() { Watch::Nothing } else { Watch::Checks }));
         }
+    }
+
+    /// The index of the stage of a module, which is searched near the number of the module: most stages are those of modules.
+    fn place_of(&self, plan: &ModulePlan) -> Option<usize> {
+        let before = self.snapshot.stages.len().saturating_sub(self.snapshot.modules.len());
+        self.stage_near(before.saturating_add(plan.id.0 as usize), &stage_name(&plan.name))
     }
 
     fn at(&self, id: ModuleId) -> &RunState {
@@ -146,12 +189,14 @@ impl Lifecycle {
     }
 
     pub(super) fn module_mut(&mut self, id: ModuleId) -> Option<&mut Module> {
-        self.snapshot.modules.iter_mut().find(|module| module.id == id)
+        self.snapshot.module_place(id).and_then(|place| self.snapshot.modules.get_mut(place))
     }
 
     fn module_enters(&mut self, now: Moment, id: ModuleId, state: ModuleState) {
-        if let Some(module) = self.module_mut(id).filter(|module| module.state != state) {
-            (module.state, module.since) = (state, now);
+        if self.snapshot.module(id).is_some_and(|module| module.state != state)
+            && let Some(module) = self.module_mut(id)
+        {
+            (module.state, module.since, module.held_up_by) = (state, now, None);
         }
     }
 }

@@ -43,6 +43,11 @@ impl Lifecycle {
         let (snapshot, fresh) = (&self.snapshot, Look::fresh(now));
         assert_eq!(snapshot.is_ready(now), snapshot.verdict(Level::Ready, fresh));
         assert_eq!(snapshot.is_ready_but_for_heartbeat(now), snapshot.as_published().verdict(Level::Ready, fresh));
+        // What a module waits for is only looked at while it waits.
+        for module in snapshot.modules.iter().filter(|_| self.shutdown.is_none() && self.ending.is_none()) {
+            let other = self.held_up_by(module.id, &mut BTreeSet::new()).and_then(|id| self.plan.module(id));
+            assert_eq!(module.held_up_by.as_ref(), other.map(|other| &other.name), "{module:?}");
+        }
     }
 }
 

@@ -125,7 +125,7 @@ prop_compose! {
             heartbeat: Heartbeat { configured: true, written: counters.0, failed: [(ErrorKind::Timeout, counters.1)].into(), ..Heartbeat::default() },
             migration,
             migration_lock: MigrationLock { holder: Some((PRIVATE.into(), moment(40))), ..MigrationLock::default() },
-            modules,
+            modules: modules.into_iter().collect(),
             reloads: 0,
             reloads_refused: 0,
         step: None,

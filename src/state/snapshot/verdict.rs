@@ -8,6 +8,7 @@ use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, StageState, St
 use crate::clock::Turns;
 use crate::clock::{Moment, Pulse};
 use crate::outcome::ErrorKind;
+use crate::plan::ModuleId;
 use crate::state::check::{Check, State};
 use crate::state::event::Preparation;
 
@@ -253,6 +254,16 @@ impl Snapshot {
     /// The stage of the start with this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// The module of this number.
+    pub fn module(&self, id: ModuleId) -> Option<&Module> {
+        self.modules.get(self.module_place(id)?)
+    }
+
+    /// The index of the module of this number; usually the same.
+    pub fn module_place(&self, id: ModuleId) -> Option<usize> {
+        self.modules.search(id.0 as usize, |module| module.id == id)
     }
 
     /// The stage of this module's start; none until the start is requested.

@@ -13,7 +13,7 @@ pub(super) fn modules(html: &mut String, snapshot: &Snapshot, look: Look, author
         return;
     }
     html.push_str("<section><h2>Modules</h2><ul>");
-    for module in &snapshot.modules {
+    for module in snapshot.modules.iter() {
         let state = summary::module_mark(module);
         let (class, mark) = (state.word(), mark(state));
         let counts = if module.counts { "" } else { ", start not counted for health" };

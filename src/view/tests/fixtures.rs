@@ -182,7 +182,8 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     let mut modules = module_failed();
     let module =
         |name: &str, state, counts| Module { name: name.to_owned(), version: "1.2.0".to_owned(), state, counts, ..Module::default() };
-    modules.modules = vec![module("reports", ModuleState::Broken, false), module("beat", ModuleState::Activated, true)];
+    modules.modules =
+        vec![module("reports", ModuleState::Broken, false), module("beat", ModuleState::Activated, true)].into_iter().collect();
     *modules.child = Child {
         pid: Some(42),
         restarts: 2,

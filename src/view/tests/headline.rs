@@ -95,11 +95,11 @@ fn the_end_of_a_run_reports_what_is_left() {
     let (mut snapshot, look) = named("draining");
     snapshot.child.pid = Some(7);
     let module = |name: &str, pid| Module { name: name.to_owned(), child: Child { pid, ..Child::default() }.into(), ..Module::default() };
-    snapshot.modules = vec![module("beat", Some(8)), module("reports", None)];
+    snapshot.modules = vec![module("beat", Some(8)), module("reports", None)].into_iter().collect();
     let mut response = |phase, shutdown, gone| {
         if gone {
             snapshot.child.pid = None;
-            snapshot.modules.clear();
+            snapshot.modules = CopyOnWrite::default();
         }
         (snapshot.phase, snapshot.shutdown) = (phase, Some(shutdown));
         first(&snapshot, look, false)
@@ -133,7 +133,9 @@ fn a_module_that_crashes_shows_how_and_when() {
         counts: true,
         child: child.into(),
         ..Module::default()
-    }];
+    }]
+    .into_iter()
+    .collect();
     let page = ask(&snapshot, look, "GET /", "", false).body;
     assert!(page.contains("<strong>beat</strong>: failed, restarted 2 times, last ended with status 3"), "{page}");
     assert!(page.contains("ended 2 times, unexpectedly; up for 4.0 s at most"), "{page}");

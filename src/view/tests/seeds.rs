@@ -183,7 +183,7 @@ fn koupleless() -> Snapshot {
         state,
         ..Module::default()
     };
-    snapshot.modules = vec![module(0, "biz1", ModuleState::Activated), module(1, "biz2", ModuleState::Broken)];
+    snapshot.modules = vec![module(0, "biz1", ModuleState::Activated), module(1, "biz2", ModuleState::Broken)].into_iter().collect();
     let of_module = |check| Check { module: Some(ModuleId(0)), ..check };
     let mut disk = of_module(dependency(7, "biz1.disk", "disk"));
     let volume = Volume { total: 494_384_795_648, free: 272_435_396_608, threshold: 10_485_760, exists: true };

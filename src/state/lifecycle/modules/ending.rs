@@ -21,7 +21,7 @@ impl Lifecycle {
         self.module_enters(now, id, ModuleState::Broken);
         // If its end means nothing, there is no check that could be down.
         if on_exit == OnExit::Ignore {
-            self.snapshot.checks.rebuild(|checks| checks.retain(|check| check.module != Some(id)));
+            self.snapshot.checks.remove(&|check| check.module == Some(id));
         } else {
             self.feed(now, ProcessId::Module(id), Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         }
@@ -41,7 +41,7 @@ impl Lifecycle {
 
     /// Its own checks exist only while it runs.
     fn drop_checks(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
-        self.snapshot.checks.rebuild(|checks| checks.retain(|check| check.module != Some(id) || check.id.is_none()));
+        self.snapshot.checks.remove(&|check| check.module == Some(id) && check.id.is_some());
         Self::stop_watching(ProcessId::Module(id), effects);
     }
 
@@ -90,8 +90,8 @@ impl Lifecycle {
     /// Its group is empty.
     pub(in crate::state::lifecycle) fn module_cleared(&mut self, now: Moment, id: ModuleId, then: Then) {
         if then == Then::Install {
-            self.install(now, id);
-        } else if self.snapshot.modules.iter().any(|module| module.id == id && module.state == ModuleState::Stopping) {
+            self.install(now, &[id]);
+        } else if self.snapshot.module(id).is_some_and(|module| module.state == ModuleState::Stopping) {
             self.module_enters(now, id, ModuleState::Deactivated);
         }
     }
@@ -104,7 +104,7 @@ impl Lifecycle {
         match self.plan.module(id).map(|plan| plan.on_exit) {
             Some(OnExit::Ignore) if code == 0 => self.module_enters(now, id, ModuleState::Deactivated),
             Some(OnExit::StopAll) => {
-                let module = self.snapshot.modules.iter().find(|module| module.id == id);
+                let module = self.snapshot.module(id);
                 let words = module.map(|module| (module.name.as_str(), module.trouble.as_deref().unwrap_or_default()));
                 let (name, why) = words.unwrap_or_default();
                 let sentence = format!("module {name} stops everything: {why}");

@@ -8,9 +8,7 @@ impl Lifecycle {
     pub(in crate::state::lifecycle) fn begin_first_modules(&mut self, now: Moment) -> Progress {
         let first: Vec<ModuleId> = self.plan.first().map(|module| module.id).collect();
         let progress = if first.is_empty() { Progress::Done } else { Progress::Pending };
-        for id in first {
-            self.install(now, id);
-        }
+        self.install(now, &first);
         progress
     }
 

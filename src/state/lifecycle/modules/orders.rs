@@ -21,7 +21,7 @@ impl Lifecycle {
 
     fn order_start(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         match self.at(id) {
-            RunState::Idle => self.install(now, id),
+            RunState::Idle => self.install(now, &[id]),
             RunState::Backoff => {
                 self.cut_pause_short(id, effects);
                 self.start_once_gone(now, id);
@@ -66,7 +66,7 @@ impl Lifecycle {
 
     /// Starts it as for the first time once its group is empty: its start counts again from the request on, if it counts at all.
     fn start_once_gone(&mut self, now: Moment, id: ModuleId) {
-        self.lay_out(now, id);
+        self.lay_out(now, &[id]);
         self.then(id, Then::Install);
         self.module_enters(now, id, ModuleState::Stopping);
     }

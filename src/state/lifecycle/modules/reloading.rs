@@ -35,7 +35,10 @@ impl Lifecycle {
                 Some(_) => {}
             }
         }
-        self.snapshot.modules.sort_unstable_by_key(|module| plan.modules.iter().position(|known| known.id == module.id));
+        self.snapshot.modules.rebuild(|modules| {
+            let old = std::mem::take(modules);
+            modules.extend(plan.modules.iter().filter_map(|plan| old.iter().find(|module| module.id == plan.id).cloned()));
+        });
         self.forget_retired();
     }
 
@@ -61,9 +64,9 @@ impl Lifecycle {
     }
 
     fn add_module(&mut self, now: Moment, plan: &ModulePlan) {
-        self.snapshot.modules.push(Self::module_at_rest(plan, now));
+        self.snapshot.modules.rebuild(|modules| modules.push(Self::module_at_rest(plan, now).into()));
         if plan.start != ModuleStart::OnDemand {
-            self.install(now, plan.id);
+            self.install(now, &[plan.id]);
         }
     }
 
@@ -75,7 +78,7 @@ impl Lifecycle {
         let state = module.state;
         let begins = before.start != plan.start && plan.start != ModuleStart::OnDemand && state == ModuleState::Resolved;
         if begins || self.awaits(plan.id) {
-            self.install(now, plan.id);
+            self.install(now, &[plan.id]);
         } else if matches!(state, ModuleState::Starting | ModuleState::Activated | ModuleState::Broken) {
             self.take_order(now, Order::Restart(plan.id), effects);
         }
@@ -83,12 +86,15 @@ impl Lifecycle {
 
     /// Drops removed modules once they have stopped.
     pub(in crate::state::lifecycle) fn forget_retired(&mut self) {
+        if self.plan.retired.modules.is_empty() {
+            return;
+        }
         let is_gone = |module: &Module| self.plan.retired.modules.contains(&module.id) && *self.at(module.id) == RunState::Idle;
         let gone: Vec<ModuleId> = self.snapshot.modules.iter().filter(|module| is_gone(module)).map(|module| module.id).collect();
         for id in gone {
             self.uninstall(id);
             self.processes.remove(&ProcessId::Module(id));
-            self.snapshot.modules.retain(|module| module.id != id);
+            self.snapshot.modules.rebuild(|modules| modules.retain(|module| module.id != id));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Modules in the shutdown: they and the process are stopped in the reverse order of their start.
 
+use std::collections::BTreeSet;
+
 use super::{Effect, Lifecycle, ModuleId, ModuleStart, ModuleState, Moment, Predecessor, ProcessId, ProcessTimer, RunState, Then, Timer};
 use crate::state::shutdown::{Shutdown, Survivors, Withdrawal};
 
@@ -7,34 +9,36 @@ impl Lifecycle {
     /// Sends the stop signal to every module whose turn it is. Derived from the state after each event, so that no change is missed.
     pub(in crate::state::lifecycle) fn stop_in_turn(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some(shutdown) = self.shutdown.filter(|shutdown| shutdown.has_begun_stopping()) else { return };
-        for id in self.snapshot.modules.iter().map(|module| module.id).collect::<Vec<_>>() {
-            match self.at(id) {
-                RunState::Waiting(_) | RunState::Backoff | RunState::Clearing(_) => {
-                    effects.push(Effect::Disarm(Timer::Process(ProcessId::Module(id), ProcessTimer::Restart)));
-                    self.module_gone(now, id, effects);
-                }
-                state if state.may_be_stopped() && !shutdown.kills() && self.leaves_now(id) => {
-                    self.stop_module(now, id, Then::Rest, effects);
-                }
-                _ => {}
+        let left = self.known_modules(|state| !matches!(state, RunState::Idle | RunState::Spawning | RunState::Stopping(_)));
+        // Both only change with the end of a process, so they are the same for all that are left.
+        let is_last = !left.is_empty() && self.is_last();
+        let needed = if left.is_empty() { BTreeSet::new() } else { self.needed_by_others() };
+        for id in left {
+            if !self.at(id).runs() {
+                effects.push(Effect::Disarm(Timer::Process(ProcessId::Module(id), ProcessTimer::Restart)));
+                self.module_gone(now, id, effects);
+            } else if !shutdown.kills() && !needed.contains(&id) && self.leaves_now(id, is_last) {
+                self.stop_module(now, id, Then::Rest, effects);
             }
         }
-        if !self.a_module_starts_before_main() {
+        if matches!(shutdown, Shutdown::Preceding(_)) && !self.a_module_starts_before_main() {
             self.stop_held_main(effects);
         }
     }
 
-    /// Whether all processes that started after this module have ended.
-    fn leaves_now(&self, id: ModuleId) -> bool {
-        if self.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First) && !self.is_last() {
-            return false;
+    /// The modules in the `after` of others that have not ended.
+    fn needed_by_others(&self) -> BTreeSet<ModuleId> {
+        let mut needed = BTreeSet::new();
+        for plan in self.known_modules(RunState::lives).into_iter().filter_map(|id| self.plan.module(id)) {
+            needed.extend(plan.after.iter().filter_map(|one| if let Predecessor::Module(id) = one { Some(*id) } else { None }));
         }
-        let main_goes_first = self.main_lives() && !self.is_behind_main(id);
-        let needs = |other: &ModuleId| {
-            let after = self.plan.module(*other).is_some_and(|plan| plan.after.contains(&Predecessor::Module(id)));
-            after && self.at(*other).lives()
-        };
-        !main_goes_first && !self.known_modules().any(|other| needs(&other))
+        needed
+    }
+
+    /// Whether the process, and for one with `start = "first"` everything else, does not have to end before this module.
+    fn leaves_now(&self, id: ModuleId, is_last: bool) -> bool {
+        let comes_first = self.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
+        (is_last || !comes_first) && (!self.main_lives() || self.is_behind_main(id))
     }
 
     /// Whether only modules with `start = "first"` are left: no process, no migration with its lock, no other module, and no heartbeat that
@@ -43,10 +47,6 @@ impl Lifecycle {
         let is_over = matches!(self.shutdown, Some(Shutdown::Reaping { heartbeat: Withdrawal::Done, .. }));
         let others = self.plan.modules.iter().filter(|module| module.start != ModuleStart::First);
         is_over && !others.into_iter().any(|module| self.at(module.id).lives())
-    }
-
-    fn known_modules(&self) -> impl Iterator<Item = ModuleId> {
-        self.processes.keys().filter_map(|id| if let ProcessId::Module(id) = id { Some(*id) } else { None })
     }
 
     /// Whether the module starts after the process is up: by its own `after`, through another module, or on request.
@@ -62,12 +62,12 @@ impl Lifecycle {
 
     /// Whether a module is alive that has to end before the process gets its stop signal.
     pub(in crate::state::lifecycle) fn a_module_starts_before_main(&self) -> bool {
-        self.known_modules().any(|id| self.at(id).lives() && self.is_behind_main(id))
+        self.known_modules(RunState::lives).into_iter().any(|id| self.is_behind_main(id))
     }
 
     /// Whether any module is alive.
     pub(in crate::state::lifecycle) fn some_module_lives(&self) -> bool {
-        self.known_modules().any(|id| self.at(id).lives())
+        !self.known_modules(RunState::lives).is_empty()
     }
 
     fn module_gone(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {

@@ -149,7 +149,7 @@ impl World {
         assert!(!ready || (live && started && snapshot.phase == Phase::Running), "{shown}");
         assert!(!deep || ready, "{shown}");
         assert_eq!(snapshot.overall(look) == Status::Up, deep && snapshot.phase == Phase::Running, "{shown}");
-        for module in &snapshot.modules {
+        for module in snapshot.modules.iter() {
             let plan = &self.plans[module.id.0 as usize];
             let up = module.state == ModuleState::Activated;
             let shown = format!("{shown}: {module:?}");
