@@ -9,7 +9,7 @@ use crate::config::node::{Entry, Node, Table, Value, merge, parse_document};
 use crate::config::origin::Origin;
 use crate::config::preset::{self, Differences};
 use crate::config::problem::Problem;
-use crate::config::reader::Context;
+use crate::config::reader::{Context, keys_of};
 use crate::config::source::{Environment, open_file};
 
 /// The prefix of all variables of portcullis.
@@ -116,7 +116,7 @@ fn lay(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem
     // `without` does nothing if the preset is missing; that is not a second error.
     let mut tree = below.map(|below| differences.leave_out(below, problems)).unwrap_or_default();
     merge(&mut tree, upper);
-    let mut keys = Context::new(environment).keys_of::<Configuration>();
+    let mut keys = keys_of::<Configuration>().to_vec();
     keys.extend(GONE.map(|(key, _)| key));
     from_environment(&mut tree, &keys, environment, problems);
     for Override { key, value, flag } in layers.overrides {

@@ -61,6 +61,11 @@ impl<'a> Reader<'a> {
         Err(Fault::new(FaultKind::Messages(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
     }
 
+    /// Whether only its form is checked, which is right, and it contains a variable.
+    fn is_open(&self, text: &str) -> bool {
+        self.depth == Depth::Syntax && !self.node.origin.verbatim() && Template::parse(text).is_ok_and(|template| !template.is_literal())
+    }
+
     /// The message if `what` is expected and something else was written.
     fn wants(&self, what: &str) -> Fault {
         self.wants_as(what, "")
@@ -144,6 +149,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             (own_way::SCALAR, Value::Integer(number)) => Self::pieces(&Text::literal(number.to_string()), visitor),
             (own_way::SCALAR, Value::Boolean(flag)) => Self::pieces(&Text::literal(flag.to_string()), visitor),
             (own_way::TEXT | own_way::SCALAR, _) => Err(self.wants("a string")),
+            // Without a fault, after each of which the section is read again.
+            (own_way::MAYBE, Value::String(text)) if self.is_open(text) => visitor.visit_none(),
             (own_way::MAYBE, Value::String(text)) if self.text(text)?.is_empty() => visitor.visit_none(),
             // `[::]:8051` begins like a list but is not one: a text that cannot be parsed as a list is one item.
             (own_way::ONE_OR_MORE, Value::String(text)) if self.node.origin.verbatim() && unfolds(text, self.node) => {
