@@ -236,12 +236,13 @@ fn put(tree: &mut Table, path: &[&str], value: &str, origin: &Origin) {
 
 /// The existing key that matches `segment`, in any case and with `_` for `-` and `.`; else `segment` in lower case, or unchanged in `env`.
 fn matching_key(table: Option<&Table>, segment: &str, keep_case: bool) -> String {
-    let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
     if keep_case {
         let own = ["default", "expand_files", "expand_files_conflict", "files"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
         return own.unwrap_or(segment).to_owned();
     }
-    let present = table.and_then(|table| table.iter().find(|entry| folded(&entry.key) == folded(segment)));
+    let folded = |byte: u8| if matches!(byte, b'-' | b'.') { b'_' } else { byte.to_ascii_lowercase() };
+    let is_it = |entry: &&Entry| entry.key.bytes().map(folded).eq(segment.bytes().map(folded));
+    let present = table.and_then(|table| table.iter().find(is_it));
     present.map_or_else(|| segment.to_ascii_lowercase(), |entry| entry.key.clone())
 }
 
