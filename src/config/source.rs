@@ -87,7 +87,13 @@ impl Environment {
     /// An environment of these variables, host `localhost`, user and group 1000, four processors and no default file.
     pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables: Arc::new(variables), host_name: "localhost".to_owned(), processors: Some(4), ids: (1000, 1000), ..Self::default() }
+        Self {
+            variables: Arc::new(variables),
+            host_name: "localhost".to_owned(),
+            processors: Some(4),
+            ids: (1000, 1000),
+            ..Self::default()
+        }
     }
 
     /// The same after a change of the working directory: relative paths begin at `directory`.

@@ -17,27 +17,27 @@ pub(super) use named::{evaluate_all, name_all};
 /// Whether the test at `node`, or one test of a list, holds now; true without a test, and at [`Depth::Syntax`], which only checks the form.
 /// Commands are not allowed: they are a problem.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {
-    let found = node.map(|node| Reader { context, depth, commands: Commands::Refused, describes: false }.read(node, &format!("{path}.when")));
+    let found = node.map(|node| Reader { context, depth, commands: Commands::Refused }.read(node, &format!("{path}.when")));
     found.is_none_or(|found| found.plan.holds(&mut |_| false))
 }
 
 /// The same with a description of the test; none if it has errors.
 pub(super) fn evaluated<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
     let before = context.faults_so_far();
-    let found = Reader { context, depth: Depth::Whole, commands: Commands::Refused, describes: true }.read(node, &format!("{path}.when"));
+    let found = Reader { context, depth: Depth::Whole, commands: Commands::Refused }.read(node, &format!("{path}.when"));
     (context.faults_so_far() == before).then(|| (found.plan.holds(&mut |_| false), found.words))
 }
 
 /// The same for later parts of a start: files and commands are tested right before that part runs. `run` builds the commands.
 pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, run: Run<'_>) -> ConditionPlan {
-    let reader = Reader { context, depth, commands: Commands::Later(run), describes: false };
+    let reader = Reader { context, depth, commands: Commands::Later(run) };
     node.map_or(ConditionPlan::Always, |node| reader.read(node, &format!("{path}.when")).plan)
 }
 
 /// A parsed condition.
 struct Found {
     plan: ConditionPlan,
-    /// Its description, as a part of a sentence; without comparisons if it is not wanted.
+    /// Its description, as a part of a sentence.
     words: String,
 }
 
@@ -71,8 +71,6 @@ struct Reader<'c, 't> {
     context: &'c Context<'c>,
     depth: Depth,
     commands: Commands<'t>,
-    /// Whether the description is wanted.
-    describes: bool,
 }
 
 impl<'c> Reader<'c, '_> {
@@ -202,8 +200,7 @@ impl<'c> Reader<'c, '_> {
         if number.is_some() {
             self.context.notice(format!("{name} is compared with a number and is none, so the comparison does not hold"));
         }
-        let words = if self.describes { format!("{name} {}", comparison.words()) } else { String::new() };
-        Found::decided(comparison.holds(value), words)
+        Found::decided(comparison.holds(value), format!("{name} {}", comparison.words()))
     }
 
     fn path(&self, path: Option<&Text>, directory: bool, test: &Test) -> Found {

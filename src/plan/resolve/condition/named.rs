@@ -20,7 +20,7 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
     }
     let before = context.faults_so_far();
     context.name_condition(name, NamedCondition::Evaluating);
-    let found = Reader { context, depth: Depth::Whole, commands: Commands::Run, describes: false }.read(node, &format!("conditions.{name}"));
+    let found = Reader { context, depth: Depth::Whole, commands: Commands::Run }.read(node, &format!("conditions.{name}"));
     let holds = found.plan.holds(&mut |command| {
         if context.environment.is_recalling() {
             let text = format!("`command` in [conditions.{name}] runs only at a start, so its result is not known now");
