@@ -246,13 +246,13 @@ impl std::fmt::Display for SocketName {
 }
 
 impl Plan {
-    /// Whether there is only the process: nothing is done before its start, and there is no health endpoint.
+    /// Whether there is only the process and the health endpoint: nothing is done before its start, which ends the run if it fails.
     pub fn is_process_alone(&self) -> bool {
-        let Self { checks, steps, migration, main, modules, refusal, heartbeat, health, hold, .. } = self;
+        let Self { checks, steps, migration, main, modules, refusal, heartbeat, hold, .. } = self;
         checks.is_empty()
             && steps.is_empty()
             && modules.is_empty()
-            && (migration.is_none() && refusal.is_none() && heartbeat.is_none() && health.is_none() && !hold)
+            && (migration.is_none() && refusal.is_none() && heartbeat.is_none() && !hold)
             && main.as_ref().is_some_and(|main| main.restart.policy == process::RestartPolicy::Never)
     }
 

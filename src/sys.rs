@@ -1,4 +1,4 @@
-//! The few calls that need `unsafe`: raw signal masks, waiting for any child, unused pages of a stack, and the code of a child between fork
+//! The few calls that need `unsafe`: the allocator, raw signal masks, waiting for any child, unused pages of a stack, and the code of a child between fork
 //! and exec.
 //!
 //! Raw system calls are used for signals because musl's wrappers reserve 32 to 34: its `sigfillset` excludes them and its `sigaction`
@@ -6,6 +6,7 @@
 //! because its `Signal` knows no real-time signals, and a child killed by one would lose its status.
 #![allow(unsafe_code)]
 
+pub mod allocator;
 pub mod command;
 pub mod descriptors;
 pub mod now;

@@ -141,7 +141,7 @@ fn prepared(request: &RunOptions, environment: &Environment, descriptors: Vec<i3
     }
     let mut inherited = inherited_environment(environment, descriptors);
     // If its program is missing, its own start reports that, and nothing was done before.
-    if !plan.is_process_alone()
+    if !(plan.is_process_alone() && environment.keeps_nothing())
         && let Some(code) = refused(&plan, &inherited)
     {
         return Err(code);

@@ -12,7 +12,7 @@ pub fn variables(environment: &Environment) -> BTreeMap<OsString, OsString> {
     let mut variables = environment.variables().clone();
     variables.retain(|name, value| {
         let name = name.to_string_lossy();
-        environment.sets(&name) || !is_own_secret(&name, &value.to_string_lossy())
+        !is_own_secret(&name, &value.to_string_lossy()) || environment.sets(&name)
     });
     variables
 }

@@ -112,6 +112,11 @@ impl Text {
         self.0.iter().all(|piece| piece.value.is_empty())
     }
 
+    /// The pieces themselves, in order.
+    pub fn into_pieces(self) -> Vec<Piece> {
+        self.0
+    }
+
     /// The pieces, in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.0

@@ -9,7 +9,7 @@ use crate::config::node::{Entry, Node, Table, Value, merge, parse_document};
 use crate::config::origin::Origin;
 use crate::config::preset::{self, Differences};
 use crate::config::problem::Problem;
-use crate::config::reader::Context;
+use crate::config::reader::{Context, keys_of};
 use crate::config::source::{Environment, open_file};
 
 /// The prefix of all variables of portcullis.
@@ -116,7 +116,7 @@ fn lay(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem
     // `without` does nothing if the preset is missing; that is not a second error.
     let mut tree = below.map(|below| differences.leave_out(below, problems)).unwrap_or_default();
     merge(&mut tree, upper);
-    let mut keys = Context::new(environment).keys_of::<Configuration>();
+    let mut keys = keys_of::<Configuration>().to_vec();
     keys.extend(GONE.map(|(key, _)| key));
     from_environment(&mut tree, &keys, environment, problems);
     for Override { key, value, flag } in layers.overrides {
@@ -236,12 +236,13 @@ fn put(tree: &mut Table, path: &[&str], value: &str, origin: &Origin) {
 
 /// The existing key that matches `segment`, in any case and with `_` for `-` and `.`; else `segment` in lower case, or unchanged in `env`.
 fn matching_key(table: Option<&Table>, segment: &str, keep_case: bool) -> String {
-    let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
     if keep_case {
         let own = ["default", "expand_files", "expand_files_conflict", "files"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
         return own.unwrap_or(segment).to_owned();
     }
-    let present = table.and_then(|table| table.iter().find(|entry| folded(&entry.key) == folded(segment)));
+    let folded = |byte: u8| if matches!(byte, b'-' | b'.') { b'_' } else { byte.to_ascii_lowercase() };
+    let is_it = |entry: &&Entry| entry.key.bytes().map(folded).eq(segment.bytes().map(folded));
+    let present = table.and_then(|table| table.iter().find(is_it));
     present.map_or_else(|| segment.to_ascii_lowercase(), |entry| entry.key.clone())
 }
 

@@ -1,5 +1,6 @@
 //! The built-in configurations, as TOML that users can print and change.
 
+mod environment;
 mod lay;
 pub mod version;
 
@@ -26,9 +27,6 @@ const PRESETS: [(&str, &str); 29] = presets!(
 
 /// The families that have versions, each with the version from which on the preset without a version is used: the first one after the newest version.
 const FAMILIES: [(&str, &str); 1] = [("dify", "1.17.0")];
-
-/// The configuration of a run without file and preset.
-const WITHOUT_FILE: (&str, &str) = (ENVIRONMENT, include_str!("../presets/environment.toml"));
 
 /// The names of the presets.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
@@ -81,15 +79,15 @@ pub fn read(name: &str) -> Result<Table, String> {
 
 /// The tree of a run without file and preset, which only `DB_*`, `REDIS_*`, `MODE` and `MIGRATION_ENABLED` configure.
 pub fn without_file() -> Table {
-    parse(WITHOUT_FILE.0, WITHOUT_FILE.1)
+    environment::tree()
 }
 
 /// The origin to report for a problem at `origin`: the variables that are set and used in that line of a preset, because the operator does not have
 /// the file of the preset.
 pub fn blamed(origin: Origin, environment: &Environment) -> Origin {
     let Origin::Preset { name, line, .. } = &origin else { return origin };
-    let text = if **name == *ENVIRONMENT { Some(WITHOUT_FILE.1) } else { text(name) };
-    let written = text.and_then(|text| text.lines().nth((*line as usize).saturating_sub(1))).unwrap_or_default();
+    let of_text = || text(name)?.lines().nth((*line as usize).saturating_sub(1));
+    let written = if **name == *ENVIRONMENT { environment::text(*line) } else { of_text().unwrap_or_default() };
     let is_set = |name: &&str| environment.nonempty(name) || environment.nonempty(&format!("{name}_FILE"));
     let end = |rest: &str| rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
     let named: Vec<&str> = written.split("${").skip(1).map(|rest| &rest[..end(rest)]).filter(is_set).collect();
@@ -117,12 +115,12 @@ mod tests {
 
     #[test]
     fn every_preset_is_toml_and_begins_with_what_it_is_for() {
-        for (name, text) in PRESETS.into_iter().chain([WITHOUT_FILE]) {
+        for (name, text) in PRESETS {
             let (_, problems) = parse_document(text, &|line, column| Origin::Preset { name: name.into(), line, column });
             assert_eq!(problems, []);
             let first = text.lines().next().unwrap_or_default();
             assert!(first.starts_with("# ") && first.ends_with('.') && first.len() < 110, "{name}");
-            assert!(read(name).is_ok() || name == ENVIRONMENT, "{name}");
+            assert!(read(name).is_ok(), "{name}");
         }
     }
 

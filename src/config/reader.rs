@@ -3,6 +3,7 @@
 mod declared;
 mod engine;
 mod faults;
+mod keys;
 mod named;
 mod values;
 
@@ -19,6 +20,7 @@ use crate::config::source::Environment;
 use faults::Faults;
 
 pub use engine::{SHOWN, own_way};
+pub use keys::keys_of;
 pub use named::NamedCondition;
 pub use values::{TRUTHS, truth};
 

@@ -25,10 +25,11 @@ const DEFAULT_FILES: [&str; 2] = ["/etc/portcullis.toml", "portcullis.toml"];
 /// A larger secret file is a mistake, `/dev/zero` for one.
 const LARGEST_SECRET_FILE: u64 = 1 << 20;
 
-/// The environment of the process, passed as an argument so that tests can set it.
+/// The environment of the process, passed as an argument so that tests can set it. Copies share the variables until one of them changes them: each
+/// part of a configuration is read in a copy of its own.
 #[derive(Clone, Default)]
 pub struct Environment {
-    variables: BTreeMap<OsString, OsString>,
+    variables: Arc<BTreeMap<OsString, OsString>>,
     host_name: String,
     /// How many processors this process may use; none: the number from the kernel, read when needed.
     processors: Option<usize>,
@@ -37,7 +38,7 @@ pub struct Environment {
     each: Option<Found>,
     item_number: Option<usize>,
     /// The variables that the configuration sets; they override `variables`.
-    set: BTreeMap<String, making::Set>,
+    set: Arc<BTreeMap<String, making::Set>>,
     /// The generated values so far, by name; shared by all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
     /// The values to keep, by the path of their file; shared by all copies.
@@ -74,7 +75,7 @@ impl Environment {
         let mut variables = BTreeMap::new();
         variables.extend(std::env::vars_os());
         Self {
-            variables,
+            variables: Arc::new(variables),
             host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             ids: (geteuid().as_raw(), getegid().as_raw()),
             root: Some(PathBuf::from("/")),
@@ -86,7 +87,13 @@ impl Environment {
     /// An environment of these variables, host `localhost`, user and group 1000, four processors and no default file.
     pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, host_name: "localhost".to_owned(), processors: Some(4), ids: (1000, 1000), ..Self::default() }
+        Self {
+            variables: Arc::new(variables),
+            host_name: "localhost".to_owned(),
+            processors: Some(4),
+            ids: (1000, 1000),
+            ..Self::default()
+        }
     }
 
     /// The same after a change of the working directory: relative paths begin at `directory`.

@@ -3,7 +3,7 @@
 mod reason;
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -167,7 +167,7 @@ fn environment(plan: &CommandPlan, inherited: &InheritedEnvironment, ways: &Noti
     let mut environment = inherited.environment.clone();
     let withheld: &[&str] = if plan.attributes.aside { &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] } else { &[] };
     for name in plan.env_remove.iter().map(String::as_str).chain(notify::VARIABLES).chain(withheld.iter().copied()) {
-        environment.remove(&OsString::from(name));
+        environment.remove(OsStr::new(name));
     }
     environment.extend(ways.environment.iter().cloned());
     environment.extend(plan.env.iter().map(|(name, value)| (name.into(), value.value().into())));
@@ -183,10 +183,7 @@ fn entries(environment: &BTreeMap<OsString, OsString>) -> Vec<CString> {
             if name == "LISTEN_PID" && value.to_str() == Some(&ours) {
                 return Some(Recipe::LISTEN_PID.to_owned());
             }
-            let mut entry = name.clone();
-            entry.push("=");
-            entry.push(value);
-            CString::new(entry.into_vec()).ok()
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
         })
         .collect()
 }
@@ -204,7 +201,7 @@ fn candidates(plan: &CommandPlan, environment: &BTreeMap<OsString, OsString>) ->
         return vec![PathBuf::from(program)];
     }
     let path = environment.get(&OsString::from("PATH")).map_or(DEFAULT_PATH.as_bytes(), |path| path.as_bytes());
-    let directories = path.split(|byte| *byte == b':').map(|directory| Path::new(std::ffi::OsStr::from_bytes(directory)));
+    let directories = path.split(|byte| *byte == b':').map(|directory| Path::new(OsStr::from_bytes(directory)));
     directories.map(|directory| directory.join(program)).collect()
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::engine::{Fault, FaultKind, PathSegment, Reader, SHOWN};
-use super::{Context, Depth, Section};
+use super::{Context, Depth, Section, keys_of};
 use crate::config::node::{Entry, Node, Table, Value, dotted, parse_inline};
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, suggest};
@@ -41,7 +41,7 @@ impl Section<'_> {
 
     /// The keys of `T` that were written in this section.
     pub fn written<T: DeserializeOwned>(&self) -> Vec<&'static str> {
-        self.context.keys_of::<T>().into_iter().filter(|key| self.has(key)).collect()
+        keys_of::<T>().iter().copied().filter(|key| self.has(key)).collect()
     }
 
     fn read<T: DeserializeOwned>(&mut self, part: bool) -> Option<T> {
@@ -147,14 +147,6 @@ impl Section<'_> {
 }
 
 impl Context<'_> {
-    /// The keys that `T` declares.
-    pub fn keys_of<T: DeserializeOwned>(&self) -> Vec<&'static str> {
-        let (keys, node) = (RefCell::default(), Node { value: Value::Table(Table::default()), origin: Origin::Variable("".into()) });
-        // An empty table cannot be wrong.
-        let _ = T::deserialize(Reader { node: &node, context: self, depth: Depth::Syntax, group: Some(&keys) });
-        keys.into_inner()
-    }
-
     /// Records one entry of the section `path` for `plan`; each of its entries is read in its own environment.
     pub fn note_entry(&self, path: &str, entry: &Entry, depth: Depth) {
         // A variant is an item of a list, which is not a section.

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
 use super::{Context, Depth, TRUTHS, truth};
-use crate::config::interpolate::{Findings, Template, Text};
+use crate::config::interpolate::{Findings, Piece, Template, Text};
 use crate::config::node::{Node, Table, Value};
 use crate::config::problem::nearest;
 use access::{Entries, Groups, Items};
@@ -45,7 +45,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The interpolated text of a string.
     fn text(&self, text: &str) -> Result<Text, Fault> {
-        if self.node.origin.verbatim() {
+        if self.is_literal(text) {
             return Ok(Text::literal(text));
         }
         let template = Template::parse(text).map_err(|why| Fault::message(format!(": {why}")))?;
@@ -59,6 +59,21 @@ impl<'a> Reader<'a> {
             return Ok(text);
         }
         Err(Fault::new(FaultKind::Messages(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
+    }
+
+    /// Whether nothing in it is replaced.
+    fn is_literal(&self, text: &str) -> bool {
+        self.node.origin.verbatim() || !text.contains('$')
+    }
+
+    /// Whether only its form is checked, which is right, and it contains a variable.
+    fn is_open(&self, text: &str) -> bool {
+        self.depth == Depth::Syntax && !self.is_literal(text) && Template::parse(text).is_ok_and(|template| !template.is_literal())
+    }
+
+    /// Whether the interpolated text is empty.
+    fn is_empty(&self, text: &str) -> Result<bool, Fault> {
+        if self.is_literal(text) { Ok(text.is_empty()) } else { Ok(self.text(text)?.is_empty()) }
     }
 
     /// The message if `what` is expected and something else was written.
@@ -97,12 +112,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A text in pieces: each has its value, its printable form, and a marker if a variable gave it.
-    fn pieces<'de, V: Visitor<'de>>(text: &Text, visitor: V) -> Result<V::Value, Fault> {
-        let piece = |piece: &crate::config::interpolate::Piece| {
+    fn pieces<'de, V: Visitor<'de>>(text: Text, visitor: V) -> Result<V::Value, Fault> {
+        let piece = |piece: Piece| {
             let by = if piece.interpolated { "variable" } else { "" };
-            [piece.value.clone(), piece.shown.clone(), by.to_owned()]
+            [piece.value, piece.shown, by.to_owned()]
         };
-        let pieces = text.pieces().iter().flat_map(piece);
+        let pieces = text.into_pieces().into_iter().flat_map(piece);
         visitor.visit_seq(de::value::SeqDeserializer::new(pieces))
     }
 }
@@ -140,11 +155,13 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
         match (name, &self.node.value) {
-            (own_way::TEXT | own_way::SCALAR, Value::String(text)) => Self::pieces(&self.text(text)?, visitor),
-            (own_way::SCALAR, Value::Integer(number)) => Self::pieces(&Text::literal(number.to_string()), visitor),
-            (own_way::SCALAR, Value::Boolean(flag)) => Self::pieces(&Text::literal(flag.to_string()), visitor),
+            (own_way::TEXT | own_way::SCALAR, Value::String(text)) => Self::pieces(self.text(text)?, visitor),
+            (own_way::SCALAR, Value::Integer(number)) => Self::pieces(Text::literal(number.to_string()), visitor),
+            (own_way::SCALAR, Value::Boolean(flag)) => Self::pieces(Text::literal(flag.to_string()), visitor),
             (own_way::TEXT | own_way::SCALAR, _) => Err(self.wants("a string")),
-            (own_way::MAYBE, Value::String(text)) if self.text(text)?.is_empty() => visitor.visit_none(),
+            // Without a fault, after each of which the section is read again.
+            (own_way::MAYBE, Value::String(text)) if self.is_open(text) => visitor.visit_none(),
+            (own_way::MAYBE, Value::String(text)) if self.is_empty(text)? => visitor.visit_none(),
             // `[::]:8051` begins like a list but is not one: a text that cannot be parsed as a list is one item.
             (own_way::ONE_OR_MORE, Value::String(text)) if self.node.origin.verbatim() && unfolds(text, self.node) => {
                 visitor.visit_newtype_struct(self)

@@ -1,6 +1,6 @@
 //! The input of a start besides its variables: arguments, and the results of named conditions.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::Environment;
 
@@ -15,7 +15,9 @@ impl Environment {
     #[must_use]
     pub fn with_variables(&self, variables: &[(String, String)]) -> Self {
         let mut all = self.clone();
-        all.variables.extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
+        if !variables.is_empty() {
+            Arc::make_mut(&mut all.variables).extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
+        }
         all
     }
 

@@ -24,6 +24,11 @@ impl Environment {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
 
+    /// Whether no value was recorded.
+    pub fn keeps_nothing(&self) -> bool {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Writes all recorded values, each file completely or not at all; returns whether all of them are ours. If another replica was faster,
     /// its value has to be read.
     ///

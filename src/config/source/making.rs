@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{Environment, Found};
@@ -28,7 +28,7 @@ pub(super) struct Set {
 impl Environment {
     /// The same with a maker that generates values and runs commands: only `run` has one.
     #[must_use]
-    pub fn with_command_runner(self, command_runner: std::sync::Arc<dyn CommandRunner>) -> Self {
+    pub fn with_command_runner(self, command_runner: Arc<dyn CommandRunner>) -> Self {
         Self { command_runner: Some(command_runner), ..self }
     }
 
@@ -88,11 +88,12 @@ impl Environment {
     }
 
     fn put(&mut self, name: &str, found: Option<Found>, unknown: bool) {
+        let variables = Arc::make_mut(&mut self.variables);
         match &found {
-            Some(found) => self.variables.insert(name.into(), found.value.as_str().into()),
-            None => self.variables.remove(OsStr::new(name)),
+            Some(found) => variables.insert(name.into(), found.value.as_str().into()),
+            None => variables.remove(OsStr::new(name)),
         };
-        self.set.insert(name.to_owned(), Set { found, unknown });
+        Arc::make_mut(&mut self.set).insert(name.to_owned(), Set { found, unknown });
     }
 
     /// Whether the configuration sets or removes `name`.

@@ -71,9 +71,10 @@ mod tests {
     /// Every variable name in the built-in configuration, as a variable and as a file.
     #[test]
     fn no_variable_of_the_built_in_configuration_is_overlooked() {
-        let text = include_str!("../../presets/environment.toml");
+        let text = include_str!("../../config/preset/environment.rs");
         let word = |rest: &str| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default().to_owned();
-        let mut names: Vec<String> = text.split("${").skip(1).chain(text.split("var = \"").skip(1)).map(word).collect();
+        let mut names: Vec<String> =
+            text.split("${").skip(1).chain(text.split("Nonempty(\"").skip(1)).chain(text.split("IsTrue(\"").skip(1)).map(word).collect();
         names.extend(["MODE", "PORTCULLIS_INSTANCE_ID", "PORTCULLIS_BARE", "PORTCULLIS_EXEC", "PORTCULLIS_NONSENSE"].map(str::to_owned));
         assert!(names.len() > 15, "{names:?}");
         for name in &names {

@@ -7,7 +7,7 @@ use crate::config::condition::{Comparison, Property, Subject, Test};
 use crate::config::interpolate::{Text, looks_secret};
 use crate::config::node::{Node, Value};
 use crate::config::problem::{Problem, suggest};
-use crate::config::reader::{Context, Depth, NamedCondition, Section, truth};
+use crate::config::reader::{Context, Depth, NamedCondition, Section, keys_of, truth};
 use crate::config::values::Position;
 use crate::plan::CommandPlan;
 use crate::plan::argv::{Argv, Word};
@@ -112,9 +112,9 @@ impl<'c> Reader<'c, '_> {
             }
             return Some(subject).filter(|_| compared.is_empty());
         }
-        let mut known = self.context.keys_of::<Comparison>();
+        let mut known = keys_of::<Comparison>().to_vec();
         if ["file", "directory"].contains(&subject) {
-            known = self.context.keys_of::<Property>();
+            known = keys_of::<Property>().to_vec();
             known.retain(|key| subject == "file" || *key != "executable");
             known.push("contains");
         }

@@ -12,7 +12,7 @@ use crate::config::node::Entry;
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, nearest, suggest};
 use crate::config::process::{MainKeys, ProcessKeys};
-use crate::config::reader::{Depth, Section};
+use crate::config::reader::{Depth, Section, keys_of};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::arguments::{Given, Rest};
 use crate::plan::resolve::argv::Builder;
@@ -182,8 +182,7 @@ impl<'c> Reading<'_, 'c> {
     /// The mode merged over the settings of every process.
     fn open(&self) -> Option<(Section<'c>, Template, Migrate)> {
         let (context, path) = (self.modes.context(), self.modes.below(&self.entry.key));
-        let mut keys = context.keys_of::<ProcessKeys>();
-        keys.extend(context.keys_of::<MainKeys>());
+        let keys = [keys_of::<ProcessKeys>(), keys_of::<MainKeys>()].concat();
         let node = if self.depth == Depth::Whole { self.general.below(&self.entry.node, &keys, true) } else { self.entry.node.clone() };
         let mut section = context.open(&node, &path, self.depth)?;
         let mode: Mode = section.declared();

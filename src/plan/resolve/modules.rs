@@ -8,7 +8,7 @@ use crate::config::module::{Family, ModuleSection, ModuleStart, OnExit};
 use crate::config::node::Entry;
 use crate::config::problem::Problem;
 use crate::config::process::{MainKeys, ProcessKeys, RestartPolicy};
-use crate::config::reader::{Context, Depth, Section};
+use crate::config::reader::{Context, Depth, Section, keys_of};
 use crate::plan::argv::Argv;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
@@ -123,7 +123,7 @@ fn instance<'c>(
 ) -> Option<(ModulePlan, Vec<CheckPlan>)> {
     // A module has its own restart settings.
     let own_affair = ["restart", "restart_limit", "watchdog"];
-    let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
+    let keys = keys_of::<ProcessKeys>().iter().copied().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
     let mut section = context.open(&general.below(&entry.node, &keys, false), path, depth)?;
     let module: ModuleSection = section.declared();
     section.note(&module);

@@ -65,11 +65,13 @@ impl VariableChanges {
 
     /// Reads one entry of a table of names in the environment so far, and applies it to both.
     fn entry(&mut self, (outer, path, depth): (&Context<'_>, &str, Depth), entry: &Entry, seen: &mut Environment) {
-        let environment = seen.clone();
-        let context = outer.of_part(&environment);
-        let outcome = outcome(&context, path, depth, entry);
-        context.note_entry(path, entry, depth);
-        outer.absorb(context);
+        let outcome = {
+            let context = outer.of_part(seen);
+            let outcome = outcome(&context, path, depth, entry);
+            context.note_entry(path, entry, depth);
+            outer.absorb(context);
+            outcome
+        };
         self.apply(&entry.key, outcome, seen);
     }
 
