@@ -131,8 +131,9 @@ fn a_module_costs_as_much_among_many_as_among_few() {
         return;
     }
     let start_and_stop = |count: u64| {
-        let config: String = (0..count).map(|number| format!("[modules.m{number}]\ncommand = [\"sleep\", \"600\"]\n")).collect();
+        let module = |number| format!("[modules.m{number}]\ncommand = [\"sleep\", \"600\"]\n");
         let command = "[modes.api]\ncommand = [\"sleep\", \"600\"]\n";
+        let config = (0..count).map(module).collect::<Vec<_>>().concat();
         during(&(config + command), |run| (0..count).for_each(|number| run.until_stderr(&format!("module m{number} is up"), secs(60))))
     };
     let [none, few, many] = [0, 40, 160].map(start_and_stop);
