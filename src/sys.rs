@@ -1,5 +1,5 @@
-//! The few calls that need `unsafe`: the allocator, raw signal masks, waiting for any child, unused pages of a stack, and the code of a child between fork
-//! and exec.
+//! The few calls that need `unsafe`: the allocator, raw signal masks, waiting for any child, unused pages of a stack, and the code of a child
+//! between fork and exec.
 //!
 //! Raw system calls are used for signals because musl's wrappers reserve 32 to 34: its `sigfillset` excludes them and its `sigaction`
 //! refuses them, so a stray signal 34 would end a PID 1 that relied on them. `waitpid` and `kill` are called here and not through nix
